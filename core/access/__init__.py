@@ -1,0 +1,1 @@
+"""Who may do what: people, sessions, API tokens and roles."""

@@ -1,0 +1,1 @@
+"""The loop that carries out what the pipeline decides."""

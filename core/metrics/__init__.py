@@ -1,0 +1,1 @@
+"""Pure arithmetic over many calls: counts, rates and latency sketches that merge."""

@@ -1,0 +1,1 @@
+"""Frozen nouns: what a call is, what came of it, and how it is named."""

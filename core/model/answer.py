@@ -1,0 +1,37 @@
+"""What a caller of an integration gets, and where it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Source(StrEnum):
+    """Where an answer came from. Every answer says so; nothing is passed off as fresh."""
+
+    LIVE = "live"
+    CACHE = "cache"
+    STALE = "stale"
+    MANUAL = "manual"
+    DEFAULT = "default"
+    MOCK = "mock"
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrationResponse(Generic[T]):
+    """An answer with its provenance.
+
+    `age_seconds` is 0 for a live answer, else the time since the provider gave it; `stale_because` says why an
+    answer past its time to live was good enough (the text of the error it stands in for).
+    """
+
+    value: T
+    source: Source
+    provider: str
+    trace_id: str
+    age_seconds: float = 0.0
+    attempts: int = 0
+    stale_because: str | None = None

@@ -1,0 +1,95 @@
+"""The record that every call leaves, however it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from core.model.answer import Source
+from core.model.health import CircuitState
+from core.model.message import Pairs
+from core.model.verdict import Verdict
+
+_SEQUENCE_BITS = 22
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def record_id(at: datetime, sequence: int) -> int:
+    """A 63-bit, time-ordered id: milliseconds since 1970 in the high bits, `sequence` in the low 22.
+
+    It is row id, partition key and idempotency key of a call-log row at once. `sequence` is taken modulo 2²².
+    """
+    milliseconds = (at - _EPOCH) // timedelta(milliseconds=1)
+    return (milliseconds << _SEQUENCE_BITS) | (sequence % (1 << _SEQUENCE_BITS))
+
+
+def first_id_at(at: datetime) -> int:
+    """The smallest id that a record of `at` or later can have: a range of time is a range of ids."""
+    return record_id(at, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request that was sent. `started_ms` counts from the start of the call; times are milliseconds."""
+
+    provider: str
+    number: int
+    started_ms: float
+    duration_ms: float
+    verdict: Verdict
+    status: int | None = None
+    detail: str = ""
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The last request and answer of a call, already redacted. Bodies are text, cut at their cap."""
+
+    method: str
+    url: str
+    request_headers: Pairs
+    request_body: str | None
+    response_status: int | None = None
+    response_headers: Pairs = ()
+    response_body: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """Everything that is kept of one call. It is redacted before it is made, so no table ever holds a secret.
+
+    `source` is None when no answer was given; `error_type` is the class name of the error raised then, or of
+    the error that a stale answer stands in for. `limiter_wait_ms` is the time spent waiting for a token,
+    `circuit_opened` whether an attempt of this call opened a circuit.
+    """
+
+    id: int
+    created_at: datetime
+    integration: str
+    integration_type: str
+    operation: str
+    provider: str | None
+    exchange: Exchange | None
+    duration_ms: float
+    is_success: bool
+    source: Source | None
+    error_type: str | None
+    error_message: str | None
+    trace_id: str
+    user_id: str | None
+    attempts: tuple[Attempt, ...]
+    circuit_state: CircuitState
+    circuit_opened: bool
+    limiter_wait_ms: float
+    is_rate_limited: bool
+    is_mock: bool
+
+    @property
+    def retry_count(self) -> int:
+        """Attempts beyond the first."""
+        return max(0, len(self.attempts) - 1)
+
+    @property
+    def is_from_cache(self) -> bool:
+        return self.source in {Source.CACHE, Source.STALE}

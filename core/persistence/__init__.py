@@ -1,0 +1,1 @@
+"""The only place that speaks SQL: one file a stored thing."""

@@ -1,0 +1,1 @@
+"""What every process must agree on: circuits, limits and cached answers, in memory, SQLite or Redis."""

@@ -1,0 +1,1 @@
+"""Operations dashboard: Streamlit pages over `core`."""

@@ -1,0 +1,1 @@
+"""One file a page: title, filters, data, empty case, chart."""

@@ -1,0 +1,1 @@
+"""The jobs process: health checks, aggregation, and whatever else has to happen by itself."""

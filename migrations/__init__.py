@@ -1,0 +1,1 @@
+"""Alembic migrations of the database that `core.persistence.tables` describes."""
