@@ -112,14 +112,20 @@ def settle(
         state = replace(state, paused_until=max(state.paused_until, now + min(pause_us, HOUR_US)))
     if policy.breaker is None:
         return state
+    breaker = _settled(state.breaker, policy.breaker, granted, settlement, now)
+    return state if breaker is state.breaker else replace(state, breaker=breaker)
+
+
+def _settled(
+    breaker: CircuitBreaker, policy: BreakerPolicy, granted: Granted, settlement: Settlement, now: int
+) -> CircuitBreaker:
     match settlement:
         case Settlement.WELL:
-            breaker = state.breaker.record_success(granted.generation)
+            return breaker.record_success(granted.generation)
         case Settlement.ILL:
-            breaker = state.breaker.record_failure(policy.breaker, granted.generation, now)
+            return breaker.record_failure(policy, granted.generation, now)
         case Settlement.NOTHING:
-            breaker = state.breaker.release_probe(granted.generation) if granted.is_probe else state.breaker
-    return state if breaker is state.breaker else replace(state, breaker=breaker)
+            return breaker.release_probe(granted.generation) if granted.is_probe else breaker
 
 
 def circuit_state(state: ProviderState, policy: AdmissionPolicy, now: int) -> CircuitState:
