@@ -1,0 +1,1 @@
+"""Tests that meet real databases and servers on this machine."""

@@ -1,0 +1,1 @@
+"""What is stored comes back, on SQLite and on PostgreSQL alike."""
