@@ -1,1 +1,1 @@
-"""Who may do what: people, sessions, API tokens and roles."""
+"""Who may come in: people with passwords and sessions, programs with tokens."""
