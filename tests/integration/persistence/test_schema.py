@@ -1,0 +1,236 @@
+"""Migrations: the database becomes what the code expects, whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, inspect, text
+
+from core.errors import DatabaseAhead, DatabaseBehind
+from core.persistence import schema
+from core.persistence.database import Database
+from core.persistence.tables import integration_call_bodies, integration_call_logs, metadata
+from core.settings import environment_for_child
+
+_PARTITIONED = (integration_call_logs.name, integration_call_bodies.name)
+_REPOSITORY = Path(__file__).parents[3]
+
+
+def _tables(database: Database) -> set[str]:
+    with database.reading() as connection:
+        return set(inspect(connection).get_table_names())
+
+
+def _differences(connection: Connection) -> list[object]:
+    """What Alembic would change to make the database equal the models. Partitions are no part of the models."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    def is_ours(name: str | None, kind: str, _parents: Mapping[str, str | None]) -> bool:
+        return kind != "table" or not str(name).startswith(tuple(f"{table}_" for table in _PARTITIONED))
+
+    options = {"compare_type": True, "compare_server_default": True, "include_name": is_ours}
+    return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
+
+
+def test_a_blank_database_has_no_revision(blank_database: Database) -> None:
+    assert schema.current(blank_database) is None
+    with pytest.raises(DatabaseBehind, match="bongsu migrate"):
+        schema.require(blank_database)
+
+
+def test_upgrading_a_blank_database_makes_every_table(blank_database: Database) -> None:
+    schema.upgrade(blank_database)
+
+    assert set(metadata.tables) <= _tables(blank_database)
+    assert schema.current(blank_database) == schema.HEAD
+    schema.require(blank_database)
+
+
+def test_the_newest_revision_makes_what_the_models_say(blank_database: Database) -> None:
+    schema.upgrade(blank_database)
+
+    with blank_database.reading() as connection:
+        assert _differences(connection) == []
+
+
+def test_a_column_that_is_missing_would_be_noticed(blank_database: Database) -> None:
+    schema.upgrade(blank_database)
+    with blank_database.writing() as connection:
+        connection.execute(text("ALTER TABLE users DROP COLUMN preferences"))
+
+    with blank_database.reading() as connection:
+        assert len(_differences(connection)) == 1
+
+
+def test_every_constraint_and_index_bears_the_name_of_the_models(blank_database: Database) -> None:
+    schema.upgrade(blank_database)
+
+    with blank_database.reading() as connection:
+        look = inspect(connection)
+        for table in metadata.sorted_tables:
+            checks = {check["name"] for check in look.get_check_constraints(table.name)}
+            uniques = {unique["name"] for unique in look.get_unique_constraints(table.name)}
+            primary_key = look.get_pk_constraint(table.name)["name"]
+            assert {str(c.name) for c in table.constraints if c.name} <= checks | uniques | {primary_key} | {
+                key["name"] for key in look.get_foreign_keys(table.name)
+            }
+
+
+def test_going_back_to_base_leaves_no_table(blank_database: Database) -> None:
+    schema.upgrade(blank_database)
+
+    schema.downgrade(blank_database, schema.BASE)
+
+    assert _tables(blank_database) == set()
+    assert schema.current(blank_database) is None
+
+
+def test_up_down_and_up_again_ends_at_the_models(blank_database: Database) -> None:
+    schema.upgrade(blank_database)
+    schema.downgrade(blank_database, schema.BASE)
+    schema.upgrade(blank_database)
+
+    with blank_database.reading() as connection:
+        assert _differences(connection) == []
+
+
+def test_upgrading_twice_changes_nothing(blank_database: Database) -> None:
+    schema.upgrade(blank_database)
+    with blank_database.writing() as connection:
+        connection.execute(text("INSERT INTO setup_tokens VALUES (:hash, :at, :at, NULL)"), _TOKEN)
+
+    schema.upgrade(blank_database)
+
+    with blank_database.reading() as connection:
+        assert connection.execute(text("SELECT count(*) FROM setup_tokens")).scalar_one() == 1
+
+
+_TOKEN = {"hash": b"x" * 32, "at": "2026-03-02 12:00:00+00"}
+
+
+def test_a_database_of_a_newer_version_is_refused(blank_database: Database) -> None:
+    schema.upgrade(blank_database)
+    with blank_database.writing() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    for act in (schema.require, schema.upgrade):
+        with pytest.raises(DatabaseAhead, match="9999"):
+            act(blank_database)
+    with pytest.raises(DatabaseAhead, match="restore a backup"):
+        schema.downgrade(blank_database, schema.BASE)
+
+
+def test_head_is_the_newest_revision_of_the_scripts() -> None:
+    from alembic.script import ScriptDirectory
+
+    assert ScriptDirectory.from_config(schema.alembic_config()).get_heads() == [schema.HEAD]
+
+
+def test_migrating_leaves_logging_as_it_was(blank_database: Database) -> None:
+    root = logging.getLogger()
+    before = (list(root.handlers), root.level, logging.getLogger("core").disabled)
+
+    schema.upgrade(blank_database)
+
+    assert (list(root.handlers), root.level, logging.getLogger("core").disabled) == before
+
+
+def test_a_database_that_is_up_to_date_is_checked_without_alembic(database: Database) -> None:
+    program = (
+        "import sys\n"
+        "from core.persistence import schema\n"
+        "from core.persistence.database import Database\n"
+        "schema.require(Database.at(sys.argv[1]))\n"
+        "sys.exit('alembic' in sys.modules)\n"
+    )
+    url = database.engine.url.render_as_string(hide_password=False)
+
+    assert _exit_code(program, url) == 0
+
+
+@pytest.mark.fault("G22")
+def test_four_processes_that_start_at_once_migrate_once(blank_database: Database) -> None:
+    """Each process waits at a barrier of its standard input, then upgrades; all of them succeed."""
+    url = blank_database.engine.url.render_as_string(hide_password=False)
+    processes = [_python(_UPGRADE_WHEN_TOLD, url) for _ in range(4)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.close()
+
+    assert [process.wait(60) for process in processes] == [0, 0, 0, 0]
+    for process in processes:
+        process.__exit__(None, None, None)
+    assert schema.current(blank_database) == schema.HEAD
+
+
+_UPGRADE_WHEN_TOLD = """
+import sys
+from core.persistence import schema
+from core.persistence.database import Database
+import alembic.command
+print("ready", flush=True)
+sys.stdin.read()
+schema.upgrade(Database.at(sys.argv[1]))
+"""
+
+
+@pytest.mark.fault("G22")
+@pytest.mark.parametrize("statements", range(1, 42, 5))
+def test_a_process_that_dies_while_migrating_leaves_nothing_behind(
+    blank_database: Database, statements: int
+) -> None:
+    """Whichever statement it dies after, the database is as before, and the next process migrates it."""
+    url = blank_database.engine.url.render_as_string(hide_password=False)
+
+    assert _exit_code(_DIE_WHILE_MIGRATING, url, str(statements)) == -9
+
+    assert _tables(blank_database) == set()
+    schema.upgrade(blank_database)
+    schema.require(blank_database)
+
+
+_DIE_WHILE_MIGRATING = """
+import os, signal, sys
+from sqlalchemy import event
+from core.persistence import schema
+from core.persistence.database import Database
+
+left = int(sys.argv[2])
+
+def count(connection, cursor, statement, *rest):
+    global left
+    if statement.lstrip().startswith(("CREATE", "INSERT", "UPDATE")):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+database = Database.at(sys.argv[1])
+event.listen(database.engine, "after_cursor_execute", count)
+schema.upgrade(database)
+"""
+
+
+def _exit_code(program: str, *arguments: str) -> int:
+    with _python(program, *arguments) as process:
+        process.communicate(timeout=60)
+        return process.returncode
+
+
+def _python(program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=_REPOSITORY,
+        env=environment_for_child(),
+    )
