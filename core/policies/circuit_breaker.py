@@ -5,9 +5,9 @@
     half open ── the probe succeeds ──▶ closed
     half open ── the probe fails ─────▶ open again
 
-The breaker is a value: each method returns what it becomes. `generation` grows whenever it opens or closes, so
-that the late result of an attempt admitted before then changes nothing. A probe is a lease: when its caller
-dies, the next one may probe after `probe_lease_us`.
+The breaker is a value: each method returns what it becomes. `generation` grows whenever it opens, closes or
+sends a probe, so that the late result of an attempt admitted before then changes nothing. A probe is a lease:
+when its caller dies, the next one may probe after `probe_lease_us`.
 
 Times are integer microseconds of one clock, which may be set back: an opening that lies in the future counts as
 long ago, so that a breaker never stays open for want of a clock.
@@ -18,6 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from core.model.health import CircuitState
+
+LONGEST_WAIT_US = 300_000_000
+"""The longest that a probe may wait for its turn before its lease begins; no configuration allows more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class CircuitBreaker:
         """
         if not self.is_half_open(policy, now) or self._probe_left(policy, now):
             raise ValueError("A probe may only pass a half-open circuit that has none under way.")
-        return replace(self, probe_until=starts_at + policy.probe_lease_us)
+        return replace(self, probe_until=starts_at + policy.probe_lease_us, generation=self.generation + 1)
 
     def record_success(self, generation: int) -> CircuitBreaker:
         """What an attempt admitted in `generation` proves by succeeding."""
@@ -99,4 +102,4 @@ class CircuitBreaker:
             return 0
         left = self.probe_until - now
         # A lease longer than any can be was given before the clock was set back.
-        return left if 0 < left <= 2 * policy.probe_lease_us else 0
+        return left if 0 < left <= policy.probe_lease_us + LONGEST_WAIT_US else 0

@@ -14,11 +14,21 @@ from core.policies.admission import Admission, AdmissionPolicy, Granted, Provide
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The provider's state after an attempt ended, and whether that attempt opened or closed the circuit."""
+    """The provider's state after an attempt ended, and whether that attempt opened or closed the circuit.
+
+    A probe that fails opens the circuit again, which counts as opening it.
+    """
 
     state: ProviderState
     opened: bool = False
     closed: bool = False
+
+    @staticmethod
+    def between(before: ProviderState, after: ProviderState) -> Settled:
+        """What the step from `before` to `after` was."""
+        has_turned = before.breaker.generation != after.breaker.generation
+        is_closed = after.breaker.opened_at is None
+        return Settled(after, opened=has_turned and not is_closed, closed=has_turned and is_closed)
 
 
 @dataclass(frozen=True, slots=True)
