@@ -120,6 +120,9 @@ class CallError(BongsuError):
     `attempt` (how many attempts were made; 0 when nothing was sent) and `trace_id`.
     """
 
+    is_callers_own: ClassVar[bool] = False
+    """Whether the caller asked for what cannot be had, so that it says nothing about the third party."""
+
     summary: ClassVar[str] = "the call gave no answer"
     cure: ClassVar[str] = "Look at the call log for this trace id."
     user_text: ClassVar[dict[Language, str]] = {
@@ -163,6 +166,7 @@ class CallRejected(CallError):
 class InvalidRequest(CallRejected):
     """The caller's own mistake, found before anything was sent."""
 
+    is_callers_own = True
     summary = "the request is not valid"
     cure = "Correct the request."
     user_text: ClassVar[dict[Language, str]] = {
@@ -261,6 +265,7 @@ class CredentialsRefused(CallFailed):
 class RequestRefused(CallFailed):
     """The provider calls the request wrong."""
 
+    is_callers_own = True
     summary = "the provider does not accept the request"
     cure = "Correct the request; the detail is the provider's own reason."
     user_text: ClassVar[dict[Language, str]] = InvalidRequest.user_text
@@ -269,6 +274,7 @@ class RequestRefused(CallFailed):
 class NotFound(CallFailed):
     """The provider knows no such thing."""
 
+    is_callers_own = True
     summary = "nothing was found"
     cure = "Check the number or the name."
     user_text: ClassVar[dict[Language, str]] = {

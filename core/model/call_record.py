@@ -59,7 +59,8 @@ class Exchange:
 class CallRecord:
     """Everything that is kept of one call. It is redacted before it is made, so no table ever holds a secret.
 
-    `source` is None when no answer was given; `error_type` is the class name of the error raised then, or of
+    `is_success` says whether the third party did its part: it is False for an error that is not the caller's own
+    mistake, and also when an old answer had to stand in. `source` is None when no answer was given; `error_type` is the class name of the error raised then, or of
     the error that a stale answer stands in for. `limiter_wait_ms` is the time spent waiting for a token,
     `circuit_opened` whether an attempt of this call opened a circuit.
     """

@@ -148,7 +148,13 @@ class Reject:
     refusal: Refusal
 
 
-Step = Serve | Admit | Wait | Send | FallBack | GiveUp | Reject
+Effect = Admit | Wait | Send
+"""Steps after which the call goes on."""
+
+Ending = Serve | FallBack | GiveUp | Reject
+"""Steps that end the call."""
+
+Step = Effect | Ending
 
 
 def next_step(progress: Progress, now: float, chance: float) -> Step:

@@ -1,0 +1,158 @@
+"""`bongsu up`: start everything, in the foreground."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from core.command.options import REFUSED, data_option, faults_as_sentences
+from core.command.supervisor import Program, Supervisor
+from core.config.environment import Configuration, load
+from core.hub import VERSION, Hub
+from core.persistence import schema
+from core.persistence.database import Database, prepare_directory
+from core.settings import PREFIX, Settings, environment, environment_for_child
+
+_READY_WITHIN_S: Final = 120
+_ASK_EVERY_S: Final = 0.3
+_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared with, not bound to.
+
+
+@click.command()
+@data_option
+@click.option("--host", help="The address to listen on (default: BONGSU_HOST, else 127.0.0.1).")
+@click.option("--port", help="The port to listen on (default: BONGSU_PORT, else 8501).")
+@click.option("--demo/--no-demo", default=None, help="Whether demo traffic runs; it never does outside dev.")
+def up(data_dir: Path | None, host: str | None, port: str | None, demo: bool | None) -> None:
+    """Start the web process (dashboard and API) and the jobs process. Ctrl-C stops both."""
+    given = {
+        f"{PREFIX}DATA_DIR": str(data_dir) if data_dir else None,
+        f"{PREFIX}HOST": host,
+        f"{PREFIX}PORT": port,
+        f"{PREFIX}DEMO": None if demo is None else str(demo).lower(),
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    with faults_as_sentences():
+        configuration = load({**environment(), **changes})
+        settings = configuration.settings
+        refuse_a_port_in_use(settings)
+        prepare(settings)
+        with Hub.build(configuration) as hub:
+            lines = introduction(hub, configuration)
+    for line in lines:
+        click.echo(line)
+    changes[f"{PREFIX}DATA_DIR"] = str(settings.data_dir.absolute())
+    sys.exit(run(settings, environment_for_child(**changes)))
+
+
+def refuse_a_port_in_use(settings: Settings) -> None:
+    """End the command with one sentence when another program has the port."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            click.echo(
+                f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
+                "Choose another with --port, or stop the program that has it.",
+                err=True,
+            )
+            sys.exit(REFUSED)
+
+
+def prepare(settings: Settings) -> None:
+    """Make the data directory and bring the database up to date, whichever it is."""
+    prepare_directory(settings.data_dir)
+    database = Database.open(settings)
+    try:
+        schema.upgrade(database)
+    finally:
+        database.close()
+
+
+def introduction(hub: Hub, configuration: Configuration) -> list[str]:
+    """What the person who started it wants to know: where, how to sign in, and what mode it is in."""
+    settings = hub.settings
+    storage = "SQLite" if hub.database.is_sqlite else "PostgreSQL"
+    state = "Redis" if settings.redis_url else "SQLite"
+    mocked = [name for name, config in configuration.integrations.items() if config.is_mock_mode]
+    lines = [
+        f"Bongsu {VERSION} in {settings.env.value} mode",
+        f"Data in {storage}, shared state in {state}, files in {settings.data_dir}",
+        f"Mock answers for: {', '.join(mocked)}" if mocked else "All integrations are real",
+        "Demo traffic is on" if settings.has_demo_traffic else "Demo traffic is off",
+        f"Dashboard: {settings.address}   API: {settings.address}/api/v1",
+    ]
+    if hub.access.needs_setup():
+        token = hub.access.new_setup_token()
+        lines.append(
+            f"First start: make the administrator, within an hour, at {settings.address}/setup?token={token}"
+        )
+    else:
+        lines.append(
+            "Sign in with your name and password; a forgotten one is replaced by `bongsu user password`"
+        )
+    return lines
+
+
+def run(settings: Settings, environment: dict[str, str]) -> int:
+    """Run both processes until the end; the exit code of the command."""
+    supervisor = Supervisor([_web(settings), Program("jobs", [sys.executable, "-m", "jobs"])], environment)
+    click.echo("Starting …")
+    supervisor.start()
+    try:
+        if _wait_until_ready(settings, supervisor):
+            click.echo(f"Ready at {settings.address}. Stop with Ctrl-C.")
+        ended = supervisor.wait()
+    finally:
+        supervisor.stop()
+    if ended:
+        name, code = ended
+        click.echo(f"The {name} process ended with exit code {code}; everything is stopped.", err=True)
+        return code or REFUSED
+    click.echo("Stopped.")
+    return 0
+
+
+def _web(settings: Settings) -> Program:
+    spec = importlib.util.find_spec("dashboard")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("The dashboard package is not installed beside core.")
+    app = Path(next(iter(spec.submodule_search_locations))) / "app.py"
+    return Program(
+        "web",
+        [
+            *(sys.executable, "-m", "streamlit", "run", str(app)),
+            *("--server.address", settings.host, "--server.port", str(settings.port)),
+        ],
+    )
+
+
+def _wait_until_ready(settings: Settings, supervisor: Supervisor) -> bool:
+    """Whether the web process answers before the end comes, or time runs out."""
+    for _ in range(int(_READY_WITHIN_S / _ASK_EVERY_S)):
+        if _is_ready(settings):
+            return True
+        if not supervisor.pause(_ASK_EVERY_S):
+            return False
+    return False
+
+
+def _is_ready(settings: Settings) -> bool:
+    connection = http.client.HTTPConnection(
+        _EVERYWHERE.get(settings.host, settings.host), settings.port, timeout=2
+    )
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,162 @@
+"""`HealthMonitor`: checks integrations, keeps what was found, and raises an alert when one gets worse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import structlog
+
+from core.clock import Clock
+from core.health.status import ProviderHealth, judge
+from core.integrations.base import ProviderCheck
+from core.model.health import CircuitState, HealthCheck, HealthRecord, HealthStatus
+from core.model.identity import new_trace_id, tracing
+from core.model.overview import CallTotals
+from core.policies.admission import circuit_state
+from core.policies.policy import CallPolicy
+from core.state.base import StateStore
+
+log = structlog.get_logger()
+
+RULE = "health_degraded"
+
+
+class Checkable(Protocol):
+    """What the monitor asks of an integration (`core.integrations.base.BaseIntegration`)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def circuits(self) -> dict[str, str]:
+        """The circuit of each provider that can be asked."""
+
+    @property
+    def policy(self) -> CallPolicy: ...
+
+    def health_check(self) -> tuple[ProviderCheck, ...]:
+        """Ask each provider whether it is well."""
+
+
+class HealthRecords(Protocol):
+    """Where checks are kept (`core.persistence.health.HealthStore`)."""
+
+    def record(self, check: HealthCheck) -> tuple[HealthRecord | None, HealthRecord]:
+        """Keep a check; what was known before and what is known now."""
+
+
+class Alerts(Protocol):
+    """Where alerts are kept (`core.persistence.alerts.AlertStore`)."""
+
+    def fire(self, rule: str, integration: str, severity: str, message: str, details: dict[str, str]) -> bool:
+        """Open an alert; False when it is open already."""
+
+    def resolve(self, rule: str, integration: str) -> bool:
+        """Close the open alert; False when there is none."""
+
+
+class HealthMonitor:
+    """Finds out how well the registered integrations are. Threads may share one."""
+
+    def __init__(
+        self,
+        *,
+        state: StateStore,
+        records: HealthRecords,
+        alerts: Alerts,
+        recent_totals: Callable[[str], CallTotals],
+        clock: Clock,
+    ) -> None:
+        """`recent_totals` gives an integration's calls of the last quarter of an hour."""
+        self._state = state
+        self._records = records
+        self._alerts = alerts
+        self._recent_totals = recent_totals
+        self._clock = clock
+        self._integrations: dict[str, Checkable] = {}
+
+    def register_integration(self, integration: Checkable) -> None:
+        """Have this integration checked from now on."""
+        self._integrations[integration.name] = integration
+
+    def check_health(self, name: str) -> HealthCheck:
+        """Check one integration now, keep what was found, and alert if it got worse.
+
+        Raises `KeyError` when no integration of that name is registered.
+        """
+        integration = self._integrations[name]
+        with tracing(new_trace_id()):
+            check = self._check(integration)
+            self.update_health_status(check)
+        return check
+
+    def check_all_health(self) -> list[HealthCheck]:
+        """Check every registered integration, all at the same time, so that a slow one delays no other."""
+        if not self._integrations:
+            return []
+        with ThreadPoolExecutor(len(self._integrations), thread_name_prefix="health") as pool:
+            return list(pool.map(self.check_health, self._integrations))
+
+    def update_health_status(self, check: HealthCheck) -> HealthRecord:
+        """Keep a check, and alert if the integration got worse by it."""
+        before, after = self._records.record(check)
+        self.alert_on_degradation(before, after)
+        return after
+
+    def alert_on_degradation(self, before: HealthRecord | None, after: HealthRecord) -> None:
+        """A change for the worse raises one alert, staying ill raises none, recovery closes it."""
+        was = before.status if before else HealthStatus.HEALTHY
+        if after.status.badness > was.badness:
+            log.warning("health_worse", integration=after.integration, was=was, now=after.status)
+            self._alerts.resolve(RULE, after.integration)
+            self._alerts.fire(
+                RULE,
+                after.integration,
+                "critical" if after.status is HealthStatus.UNHEALTHY else "warning",
+                f"{after.integration} was {was.value} and is {after.status.value}. {after.message}",
+                after.details,
+            )
+        elif after.status is HealthStatus.HEALTHY and was is not HealthStatus.HEALTHY:
+            log.info("health_recovered", integration=after.integration, was=was)
+            self._alerts.resolve(RULE, after.integration)
+
+    def _check(self, integration: Checkable) -> HealthCheck:
+        started = self._clock.monotonic()
+        checks = integration.health_check()
+        circuits = {
+            provider: self._circuit(integration, circuit)
+            for provider, circuit in integration.circuits.items()
+        }
+        providers = [
+            ProviderHealth(
+                provider=check.provider,
+                verdict=check.attempt.verdict,
+                duration_ms=check.attempt.duration_ms,
+                circuit=circuits[check.provider],
+                detail=check.attempt.detail,
+            )
+            for check in checks
+        ]
+        finding = judge(providers, self._recent_totals(integration.name), integration.policy.timeout_s * 1000)
+        return HealthCheck(
+            integration=integration.name,
+            checked_at=self._clock.now(),
+            status=finding.status,
+            circuit_state=_worst(circuits),
+            duration_ms=(self._clock.monotonic() - started) * 1000,
+            message=finding.message,
+            details=dict(finding.details),
+        )
+
+    def _circuit(self, integration: Checkable, circuit: str) -> CircuitState:
+        snapshot = self._state.peek(circuit)
+        return circuit_state(snapshot.state, integration.policy.admission, snapshot.now)
+
+
+def _worst(circuits: dict[str, CircuitState]) -> CircuitState:
+    for state in (CircuitState.OPEN, CircuitState.HALF_OPEN):
+        if state in circuits.values():
+            return state
+    return CircuitState.CLOSED

@@ -1,0 +1,145 @@
+"""`BaseIntegration`: what every third party's integration shares, and what each has to say for itself."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+from core.client.call import Call, Route
+from core.client.client import Client
+from core.client.provider import Params, Provider
+from core.config.integration import IntegrationConfig
+from core.errors import CallRejected, IntegrationDisabled, InvalidRequest, NotConfigured
+from core.model.answer import IntegrationResponse
+from core.model.call_record import Attempt
+from core.model.identity import current_trace_id, tracing
+from core.policies.cache import cache_key
+from core.policies.policy import CallPolicy
+from core.transports.base import Transport
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderCheck:
+    """How one provider answered its health request."""
+
+    provider: str
+    attempt: Attempt
+
+
+class BaseIntegration(ABC, Generic[T]):
+    """One third party, by one or more providers.
+
+    A subclass names its `operations`, builds its `_providers`, checks its callers' parameters in `_validated`,
+    and says in `health_check` how its health is found out. Everything else (retry, circuit breaker, limits,
+    cache, fallback, mock mode, record) is the same for all.
+    """
+
+    operations: ClassVar[frozenset[str]]
+
+    def __init__(
+        self, config: IntegrationConfig, client: Client, transports: Mapping[str, Transport]
+    ) -> None:
+        """`transports` holds one transport a provider, by name: real ones, or mocks in mock mode."""
+        self.config = config
+        self._client = client
+        self._policy = CallPolicy.of(config)
+        self._routes = tuple(
+            Route(provider, transports[provider.name], self.circuit(provider.name))
+            for provider in self._providers(config)
+        )
+
+    @abstractmethod
+    def _providers(self, config: IntegrationConfig) -> Sequence[Provider[T]]:
+        """The providers that can be asked (`config.configured_providers`), first choice first."""
+
+    @abstractmethod
+    def _validated(self, operation: str, params: Params) -> Params:
+        """The parameters in their one canonical form. Raises `Invalid` when they are not acceptable."""
+
+    @abstractmethod
+    def health_check(self) -> tuple[ProviderCheck, ...]:
+        """Ask each provider, in the cheapest way it offers, whether it is well. Never raises for what it does."""
+
+    @property
+    def name(self) -> str:
+        return self.config.integration_name
+
+    @property
+    def circuits(self) -> dict[str, str]:
+        """The circuit of each provider that can be asked."""
+        return {route.provider.name: route.circuit for route in self._routes}
+
+    @property
+    def policy(self) -> CallPolicy:
+        return self._policy
+
+    def circuit(self, provider: str) -> str:
+        """The name under which all processes share what they know of a provider. A mock has its own."""
+        return f"{self.name}.{provider}" + (".mock" if self.config.is_mock_mode else "")
+
+    def call(self, operation: str, params: Params, *, user_id: str | None = None) -> IntegrationResponse[T]:
+        """Carry out one operation. Raises the `CallError` that says how it failed, or why it was not sent."""
+        trace_id = current_trace_id()
+        refusal = self._refusal(operation, trace_id)
+        if refusal is None:
+            try:
+                params = self._validated(operation, params)
+            except Invalid as invalid:
+                refusal = InvalidRequest(
+                    str(invalid), integration=self.name, operation=operation, trace_id=trace_id
+                )
+        with tracing(trace_id):
+            return self._call_with_retry(self._call(operation, params, trace_id, user_id, refusal))
+
+    def _call_with_retry(self, call: Call[T]) -> IntegrationResponse[T]:
+        return self._client.call(call)
+
+    def _generate_cache_key(self, operation: str, params: Params) -> str | None:
+        """The key that equal requests share; None when answers are not kept. A mock's answers are its own."""
+        if self._policy.cache is None:
+            return None
+        return cache_key(self.name, operation, {**params, "mock": self.config.is_mock_mode})
+
+    def _check_providers(self) -> tuple[ProviderCheck, ...]:
+        """Send every provider its health request, one after the other."""
+        call = self._call("health_check", {}, current_trace_id(), None, None)
+        return tuple(
+            ProviderCheck(route.provider.name, self._client.check(call, route)) for route in self._routes
+        )
+
+    def _call(
+        self, operation: str, params: Params, trace_id: str, user_id: str | None, refusal: CallRejected | None
+    ) -> Call[T]:
+        return Call(
+            integration=self.name,
+            integration_type=self.config.integration_type.value,
+            operation=operation,
+            params=params,
+            routes=self._routes,
+            policy=self._policy,
+            cache_key=self._generate_cache_key(operation, params) if refusal is None else None,
+            trace_id=trace_id,
+            user_id=user_id,
+            is_mock=self.config.is_mock_mode,
+            refusal=refusal,
+        )
+
+    def _refusal(self, operation: str, trace_id: str) -> CallRejected | None:
+        if operation not in self.operations:
+            raise ValueError(f"{self.name} has no operation {operation!r}; it has {sorted(self.operations)}.")
+        if not self.config.is_enabled:
+            return IntegrationDisabled(integration=self.name, operation=operation, trace_id=trace_id)
+        if not self._routes:
+            keys = " or ".join(
+                f"BONGSU_{provider.name.upper()}_API_KEY" for provider in self.config.providers
+            )
+            return NotConfigured(f"set {keys}", integration=self.name, operation=operation, trace_id=trace_id)
+        return None
+
+
+class Invalid(ValueError):
+    """What is wrong with a caller's parameters, for the caller to read."""

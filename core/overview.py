@@ -1,0 +1,116 @@
+"""What pages, API and notebooks read: every integration at a glance, from stored windows and the newest calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from core.clock import Clock
+from core.config.integration import IntegrationConfig
+from core.config.templates import TEMPLATES
+from core.health.monitor import Checkable
+from core.metrics.totals import totals
+from core.metrics.window import aggregate, floor
+from core.model.health import HealthRecord
+from core.model.metric_window import MetricWindow
+from core.model.overview import CallTotals, CircuitView, IntegrationOverview
+from core.persistence.call_log import CallLog
+from core.persistence.health import HealthStore
+from core.persistence.metrics import MetricsStore
+from core.policies.admission import circuit_state
+from core.state.base import StateStore
+
+WINDOW_MINUTES = 5
+_TITLES = {template.name: template.title for template in TEMPLATES}
+
+
+class Overviews:
+    """Reads what is known of the integrations. A handful of queries, however many integrations there are."""
+
+    def __init__(
+        self,
+        *,
+        call_log: CallLog,
+        metrics: MetricsStore,
+        health: HealthStore,
+        state: StateStore,
+        clock: Clock,
+        flush: Callable[[], object],
+    ) -> None:
+        """`flush` makes this process's own newest calls readable."""
+        self._call_log = call_log
+        self._metrics = metrics
+        self._health = health
+        self._state = state
+        self._clock = clock
+        self._flush = flush
+
+    def windows(self, last: timedelta) -> list[MetricWindow]:
+        """The 5-minute windows of the last so long, all integrations, up to this moment.
+
+        Windows that aggregation has stored are read as they are, except the newest, which may still have been
+        growing; from there on the calls themselves are aggregated.
+        """
+        self._flush()
+        now = self._clock.now()
+        start = floor(now - last, WINDOW_MINUTES)
+        newest = self._metrics.newest_start(WINDOW_MINUTES)
+        cut = start if newest is None else min(max(newest, start), now)
+        stored = self._metrics.between(start, cut, window_minutes=WINDOW_MINUTES)
+        rows = self._call_log.between(cut, now + timedelta(seconds=1))
+        return [*stored, *aggregate(rows, WINDOW_MINUTES, updated_at=now)]
+
+    def totals(self, name: str, last: timedelta) -> CallTotals:
+        """What came of one integration's calls of the last so long."""
+        return totals([window for window in self.windows(last) if window.integration_name == name])
+
+    def all(
+        self,
+        integrations: Mapping[str, Checkable],
+        configs: Mapping[str, IntegrationConfig],
+        last: timedelta,
+    ) -> list[IntegrationOverview]:
+        """Every integration, in the order of `integrations`."""
+        windows = self.windows(last)
+        health = self._health.all()
+        since = floor(self._clock.now() - last, WINDOW_MINUTES)
+        return [
+            self._overview(integration, configs[name], windows, health.get(name), since)
+            for name, integration in integrations.items()
+        ]
+
+    def _overview(
+        self,
+        integration: Checkable,
+        config: IntegrationConfig,
+        windows: Sequence[MetricWindow],
+        health: HealthRecord | None,
+        since: datetime,
+    ) -> IntegrationOverview:
+        return IntegrationOverview(
+            name=integration.name,
+            title=_TITLES[integration.name],
+            type=config.integration_type.value,
+            is_enabled=config.is_enabled,
+            is_mock_mode=config.is_mock_mode,
+            circuits=tuple(
+                self._circuit(integration, provider, circuit)
+                for provider, circuit in integration.circuits.items()
+            ),
+            health=health,
+            totals=totals([window for window in windows if window.integration_name == integration.name]),
+            since=since,
+        )
+
+    def _circuit(self, integration: Checkable, provider: str, circuit: str) -> CircuitView:
+        snapshot = self._state.peek(circuit)
+        policy = integration.policy.admission
+        state, now = snapshot.state, snapshot.now
+        return CircuitView(
+            provider=provider,
+            state=circuit_state(state, policy, now),
+            failures=state.breaker.failures,
+            retry_after_s=state.breaker.refused_for(policy.breaker, now) / 1_000_000
+            if policy.breaker
+            else 0.0,
+        )

@@ -1,0 +1,83 @@
+"""`python -m jobs`: runs the schedule, and the demo traffic in dev, until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from datetime import datetime, timedelta
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from core.clock import system_chance
+from core.errors import BongsuError, SettingsRefused
+from core.hub import Hub, connect
+from core.telemetry.logs import configure
+from jobs.demo import run_demo
+from jobs.run_recorded import run_recorded
+from jobs.schedule import JOBS, Job, last_due, next_due
+
+log = structlog.get_logger()
+
+
+class WhenDue(BaseTrigger):  # type: ignore[misc] -- APScheduler ships no types.
+    """Fires at each time at which a job is due."""
+
+    def __init__(self, every: timedelta) -> None:
+        self._every = every
+
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
+        return next_due(now, self._every)
+
+
+def run_due(hub: Hub, job: Job) -> None:
+    """Run `job` for the time at which it was due last, unless that run was had already."""
+    run_recorded(hub, job, last_due(hub.clock.now(), job.every))
+
+
+def scheduler(hub: Hub) -> BackgroundScheduler:
+    """A scheduler with every job of the schedule, each also due at once."""
+    made = BackgroundScheduler(
+        executors={"default": ThreadPoolExecutor(len(JOBS))},
+        # A run that comes late is still wanted, once: the default would drop it after a second.
+        job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        timezone="UTC",
+    )
+    for job in JOBS:
+        made.add_job(run_due, WhenDue(job.every), (hub, job), id=job.name, next_run_time=hub.clock.now())
+    return made
+
+
+def main() -> int:
+    """Run until SIGINT or SIGTERM; 2 when the settings are malformed, 1 when the storage cannot be used."""
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    try:
+        hub = connect()
+    except SettingsRefused as refused:
+        print(refused, file=sys.stderr)  # noqa: T201 -- before the log can be configured.
+        return 2
+    except BongsuError as error:
+        print(error, file=sys.stderr)  # noqa: T201 -- as above.
+        return 1
+    with hub:
+        configure(hub.settings.log_level, hub.settings.log_format, hub.redactor)
+        running = scheduler(hub)
+        running.start()
+        log.info("jobs_started", jobs=[job.name for job in JOBS])
+        if hub.settings.has_demo_traffic:
+            threading.Thread(
+                target=run_demo, args=(hub, system_chance, stopping), name="demo", daemon=True
+            ).start()
+        stopping.wait()
+        running.shutdown(wait=True)
+        log.info("jobs_stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
