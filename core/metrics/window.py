@@ -85,7 +85,7 @@ def aggregate(
     groups: dict[_Group, int] = {}
     columns = _read(rows, groups, timedelta(minutes=window_minutes))
     counts = {name: _sum(columns, name, len(groups)) for name in ("retries", *_FLAGS)}
-    counts["total"] = np.bincount(columns["group"], minlength=len(groups))
+    counts["total"] = np.bincount(columns["group"], minlength=len(groups)).astype(np.int64)
     measured = columns[is_measured(columns["ms"])]
     sums = np.bincount(measured["group"], weights=measured["ms"], minlength=len(groups))
     histograms = LatencyHistogram.of_groups(measured["ms"], measured["group"], len(groups))
@@ -126,8 +126,8 @@ def _read(rows: Iterable[CallMeasure], groups: dict[_Group, int], window: timede
     )
 
 
-def _sum(columns: _Columns, name: str, groups: int) -> npt.NDArray[np.float64]:
-    return np.bincount(columns["group"], weights=columns[name], minlength=groups)
+def _sum(columns: _Columns, name: str, groups: int) -> npt.NDArray[np.int64]:
+    return np.bincount(columns["group"], weights=columns[name], minlength=groups).astype(np.int64)
 
 
 def _window(
