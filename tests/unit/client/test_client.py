@@ -1,0 +1,352 @@
+"""The client carries a call to its end and leaves one record, whatever happens on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from core.client.call import Call, Route
+from core.client.client import Client
+from core.errors import (
+    AttemptTimedOut,
+    CallError,
+    CircuitOpen,
+    ConnectionFailed,
+    CredentialsRefused,
+    IntegrationDisabled,
+    NotFound,
+    ProviderUnavailable,
+    RateLimited,
+    RequestRefused,
+    Throttled,
+)
+from core.model.answer import IntegrationResponse, Source
+from core.model.call_record import CallRecord
+from core.model.health import CircuitState
+from core.model.identity import Sequence
+from core.policies.admission import AdmissionPolicy
+from core.policies.circuit_breaker import BreakerPolicy
+from core.policies.policy import CachePolicy, CallPolicy
+from core.policies.rate_limit import LimitPolicy
+from core.policies.retry import RetryPolicy
+from core.redaction import Redactor
+from core.state.cache import CacheService
+from core.state.memory import MemoryState
+from tests.fakes import FakeChance, FakeClock
+from tests.scripted import Outcome, ScriptedTransport, WordProvider, answer, cut_off, outage, repeated
+
+POLICY = CallPolicy(
+    timeout_s=5,
+    deadline_s=60,
+    retry=RetryPolicy(),
+    admission=AdmissionPolicy(),
+    cache=CachePolicy(ttl_s=60, stale_s=600),
+)
+
+
+@dataclass
+class Bench:
+    """A client on fakes, with a list for a call log."""
+
+    clock: FakeClock
+    policy: CallPolicy = POLICY
+    records: list[CallRecord] = field(default_factory=list)
+    transports: dict[str, ScriptedTransport] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.state = MemoryState(self.clock)
+        self.client = Client(
+            state=self.state,
+            cache=CacheService(self.state, self.clock),
+            clock=self.clock,
+            chance=FakeChance([0.5]),
+            redactor=Redactor([]),
+            sequence=Sequence(),
+            record=self.records.append,
+        )
+
+    def providers(self, **scripts: list[Outcome]) -> Bench:
+        """One provider a keyword, each with the script of its transport."""
+        self.transports = {name: ScriptedTransport(self.clock, script) for name, script in scripts.items()}
+        return self
+
+    def routes(self) -> tuple[Route[str], ...]:
+        return tuple(
+            Route(WordProvider(name), transport, f"words.{name}")
+            for name, transport in self.transports.items()
+        )
+
+    def wanted(self, word: str = "hello") -> Call[str]:
+        return Call(
+            integration="words",
+            integration_type="api",
+            operation="look_up",
+            params={"word": word},
+            routes=self.routes(),
+            policy=self.policy,
+            cache_key=f"words:look_up:{word}",
+            trace_id="0" * 32,
+            user_id="ops",
+            is_mock=False,
+        )
+
+    def call(self, word: str = "hello") -> IntegrationResponse[str]:
+        return self.client.call(self.wanted(word))
+
+    def sent(self, provider: str = "alpha") -> int:
+        return len(self.transports[provider].sent)
+
+
+@pytest.fixture
+def bench(clock: FakeClock) -> Bench:
+    return Bench(clock)
+
+
+def test_a_live_answer_says_that_it_is_live(bench: Bench) -> None:
+    bench.providers(alpha=[answer("ok:hi")])
+
+    response = bench.call()
+
+    assert (response.value, response.source, response.provider) == ("hi", Source.LIVE, "alpha")
+    assert response.attempts == 1
+
+
+def test_the_same_question_within_its_time_to_live_is_not_asked_again(bench: Bench) -> None:
+    bench.providers(alpha=[answer("ok:hi"), answer("ok:changed")])
+
+    bench.call()
+    bench.clock.advance(59)
+    second = bench.call()
+
+    assert (second.value, second.source) == ("hi", Source.CACHE)
+    assert second.age_seconds == pytest.approx(59, abs=0.1)
+    assert bench.sent() == 1
+
+
+def test_a_failed_attempt_is_tried_again_after_a_wait(bench: Bench) -> None:
+    bench.providers(alpha=[outage(), cut_off(), answer("ok:hi")])
+
+    response = bench.call()
+
+    assert response.value == "hi"
+    assert bench.clock.slept == [0.25, 0.5]
+    assert [attempt.verdict for attempt in bench.records[0].attempts] == ["unavailable", "disconnected", "ok"]
+    assert bench.records[0].retry_count == 2
+
+
+def test_a_failing_call_is_tried_once_and_three_times_more(bench: Bench) -> None:
+    bench.providers(alpha=[outage()])
+
+    with pytest.raises(ProviderUnavailable):
+        bench.call()
+
+    assert bench.sent() == 4
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error"),
+    [
+        (answer("missing"), NotFound),
+        (answer("wrong"), RequestRefused),
+        (answer("key"), CredentialsRefused),
+        (cut_off(), ConnectionFailed),
+        (outage(), ProviderUnavailable),
+        (answer("slow-down:1"), Throttled),
+    ],
+)
+def test_each_verdict_has_its_own_error(bench: Bench, outcome: Outcome, error: type[CallError]) -> None:
+    bench.providers(alpha=[outcome])
+
+    with pytest.raises(error) as raised:
+        bench.call()
+
+    assert raised.value.integration == "words"
+    assert raised.value.operation == "look_up"
+    assert raised.value.trace_id == "0" * 32
+    assert raised.value.attempt >= 1
+
+
+def test_five_failures_open_the_circuit_and_then_nothing_is_sent(bench: Bench) -> None:
+    bench.providers(alpha=[outage()])
+    for word in ("one", "two"):
+        with pytest.raises(CallError):
+            bench.call(word)
+    sent = bench.sent()
+
+    with pytest.raises(CircuitOpen) as refused:
+        bench.call("three")
+
+    assert sent == 5
+    assert bench.sent() == sent
+    assert refused.value.retry_after == pytest.approx(60, abs=1)
+    assert [record.circuit_opened for record in bench.records] == [False, True, False]
+    assert bench.records[-1].circuit_state is CircuitState.OPEN
+
+
+def test_an_old_answer_stands_in_when_the_provider_fails(bench: Bench) -> None:
+    bench.providers(alpha=repeated(answer("ok:hi"), 1, [outage()]))
+    bench.call()
+    bench.clock.advance(120)
+
+    stale = bench.call()
+
+    assert (stale.value, stale.source) == ("hi", Source.STALE)
+    assert stale.age_seconds >= 120
+    assert stale.stale_because is not None
+    assert "HTTP 503" in stale.stale_because
+    assert not bench.records[-1].is_success
+    assert bench.records[-1].error_type == "ProviderUnavailable"
+
+
+def test_an_answer_past_its_stale_window_does_not_stand_in(bench: Bench) -> None:
+    bench.providers(alpha=repeated(answer("ok:hi"), 1, [outage()]))
+    bench.call()
+    bench.clock.advance(60 + 600)
+
+    with pytest.raises(ProviderUnavailable):
+        bench.call()
+
+
+def test_a_second_provider_answers_when_the_first_fails(bench: Bench) -> None:
+    bench.providers(alpha=[outage()], beta=[answer("ok:from beta")])
+
+    response = bench.call()
+
+    assert (response.value, response.provider) == ("from beta", "beta")
+    assert bench.records[0].provider == "beta"
+    assert bench.records[0].is_success
+
+
+def test_an_ill_provider_is_skipped_while_its_circuit_is_open(bench: Bench) -> None:
+    bench.providers(alpha=[outage()], beta=[answer("ok:from beta")])
+    for word in ("one", "two"):
+        bench.call(word)
+    sent = bench.sent("alpha")
+
+    bench.call("three")
+
+    assert bench.sent("alpha") == sent == 5
+
+
+def test_a_provider_that_asks_for_a_pause_is_left_alone_by_everybody(bench: Bench) -> None:
+    bench.policy = replace(POLICY, retry=RetryPolicy(max_retries=0))
+    bench.providers(alpha=[answer("slow-down:30"), answer("ok:hi")])
+    with pytest.raises(Throttled):
+        bench.call("one")
+
+    with pytest.raises(RateLimited) as refused:
+        bench.call("two")
+
+    assert refused.value.retry_after == pytest.approx(30, abs=0.1)
+    assert bench.sent() == 1
+    assert bench.records[-1].is_rate_limited
+
+
+def test_a_call_beyond_the_limit_waits_for_its_turn(bench: Bench) -> None:
+    limits = LimitPolicy(per_minute=10, per_hour=1000, max_wait_us=10_000_000)
+    bench.policy = replace(POLICY, admission=AdmissionPolicy(limits=limits))
+    bench.providers(alpha=[answer("ok:hi")])
+
+    bench.call("one")
+    bench.call("two")
+
+    assert bench.clock.slept == [pytest.approx(6.0, abs=0.1)]
+    assert bench.records[1].limiter_wait_ms == pytest.approx(6000, abs=100)
+    assert bench.records[1].is_rate_limited
+
+
+def test_an_interrupted_probe_lets_the_next_one_pass(bench: Bench) -> None:
+    """Whoever is interrupted in the middle of an attempt keeps neither its probe nor its silence."""
+    breaker = BreakerPolicy(failure_threshold=1)
+    bench.policy = replace(
+        POLICY, retry=RetryPolicy(max_retries=0), admission=AdmissionPolicy(breaker=breaker, limits=None)
+    )
+    bench.providers(alpha=[outage(), KeyboardInterrupt(), answer("ok:hi")])
+    with pytest.raises(ProviderUnavailable):
+        bench.call("one")
+    bench.clock.advance(61)
+    with pytest.raises(KeyboardInterrupt):
+        bench.call("two")
+
+    assert bench.call("three").value == "hi"
+    assert bench.records[1].error_type == "KeyboardInterrupt"
+
+
+def test_a_slow_provider_is_cut_off_at_its_time_out(bench: Bench) -> None:
+    bench.policy = replace(POLICY, deadline_s=12)
+    bench.providers(alpha=[answer("ok:hi")])
+    bench.transports["alpha"].takes_s = 3
+
+    bench.call()
+
+    assert bench.transports["alpha"].sent[0][1] == 5
+
+
+def test_every_end_leaves_one_record_with_its_reason(bench: Bench) -> None:
+    bench.providers(alpha=[answer("ok:hi"), answer("missing"), outage()])
+    bench.call("one")
+    bench.call("one")
+    for word in ("two", "three", "four", "five"):
+        with pytest.raises(CallError):
+            bench.call(word)
+    refusal = IntegrationDisabled(integration="words", operation="look_up")
+    with pytest.raises(IntegrationDisabled):
+        bench.client.call(replace(bench.wanted("six"), refusal=refusal))
+
+    assert [(record.source, record.error_type) for record in bench.records] == [
+        (Source.LIVE, None),
+        (Source.CACHE, None),
+        (None, "NotFound"),
+        (None, "ProviderUnavailable"),
+        (None, "ProviderUnavailable"),
+        (None, "CircuitOpen"),
+        (None, "IntegrationDisabled"),
+    ]
+    assert len({record.id for record in bench.records}) == len(bench.records)
+    assert all(record.integration == "words" and record.duration_ms >= 0 for record in bench.records)
+
+
+def test_a_check_passes_by_the_cache_and_the_limits(bench: Bench) -> None:
+    bench.policy = replace(POLICY, admission=AdmissionPolicy(limits=LimitPolicy(1, 1, 0)))
+    bench.providers(alpha=[answer("ok:hi")])
+    bench.call()
+
+    attempt = bench.client.check(bench.wanted(), bench.routes()[0])
+
+    assert attempt.verdict == "ok"
+    assert bench.transports["alpha"].sent[-1][0].url == "https://alpha.example/health"
+
+
+def test_a_check_closes_a_circuit_that_is_half_open(bench: Bench) -> None:
+    """A provider that has recovered is used again without a user's call having to find out."""
+    bench.policy = replace(POLICY, admission=AdmissionPolicy(breaker=BreakerPolicy(failure_threshold=1)))
+    bench.providers(alpha=repeated(outage(), 1, [answer("ok:hi")]))
+    bench.policy = replace(bench.policy, retry=RetryPolicy(max_retries=0))
+    with pytest.raises(ProviderUnavailable):
+        bench.call()
+    bench.clock.advance(61)
+
+    bench.client.check(bench.wanted(), bench.routes()[0])
+
+    assert bench.state.peek("words.alpha").state.breaker.opened_at is None
+
+
+def test_a_check_of_a_closed_circuit_changes_nothing(bench: Bench) -> None:
+    bench.providers(alpha=[outage()])
+    before = bench.state.peek("words.alpha").state
+
+    bench.client.check(bench.wanted(), bench.routes()[0])
+
+    assert bench.state.peek("words.alpha").state == before
+
+
+def test_the_time_out_error_tells_what_to_do(bench: Bench) -> None:
+    error = AttemptTimedOut(
+        integration="words", operation="look_up", provider="alpha", attempt=2, trace_id="ab"
+    )
+
+    assert str(error) == (
+        "words (alpha).look_up: the provider did not answer in time [attempt 2, trace ab]. "
+        "Check the provider, or allow more time (timeout_seconds)."
+    )
