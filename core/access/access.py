@@ -6,6 +6,7 @@ Every change and every refusal leaves an audit row in the transaction of the cha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -49,9 +50,9 @@ class Access:
         """Who holds this session token. Asking counts as use."""
         return self._sessions.by_token(token)
 
-    def session_by_sid(self, sid: str) -> SignedIn | None:
-        """Whose session this is, if it is still alive. Asking does not count as use."""
-        return self._sessions.by_sid(sid)
+    def session_by_sid(self, sid: str, *, counts_as_use: bool) -> SignedIn | None:
+        """Whose session this is, if it is still alive."""
+        return self._sessions.by_sid(sid, counts_as_use=counts_as_use)
 
     def sign_out(self, token: str) -> None:
         """End a session at once, in every tab and process. Ending none is no error."""
@@ -110,6 +111,11 @@ class Access:
     def revoke_api_token(self, token_id: UUID, *, by: str) -> None:
         """End an API token at once. Raises `AccessRefused` when there is none, or it was revoked before."""
         self._api_tokens.revoke(token_id, by=by)
+
+    def note(self, actor: str, action: str, subject: str, details: Mapping[str, str] | None = None) -> None:
+        """Put on record that something was done elsewhere, such as a check by hand."""
+        with self._database.writing() as transaction:
+            self._trail.allowed(transaction, actor, action, subject, **(details or {}))
 
     def note_refusal(self, actor: str, action: str, subject: str, *, address: str = "") -> None:
         """Put a refusal on record that was decided elsewhere, such as a role that does not allow a route."""

@@ -54,27 +54,28 @@ class Sessions:
 
     def by_token(self, token: str) -> SignedIn | None:
         """Who holds this token. Asking counts as use."""
-        found = self._alive(tokens.hash_of(token))
+        return self._by_hash(tokens.hash_of(token), counts_as_use=True)
+
+    def by_sid(self, sid: str, *, counts_as_use: bool) -> SignedIn | None:
+        """Whose session this is, if it is still alive."""
+        try:
+            return self._by_hash(bytes.fromhex(sid), counts_as_use=counts_as_use)
+        except ValueError:
+            return None
+
+    def _by_hash(self, token_hash: bytes, *, counts_as_use: bool) -> SignedIn | None:
+        found = self._alive(token_hash)
         if found is None:
             return None
         now = self._clock.now()
-        if now - found.last_seen_at >= NOTE_USE_EVERY:
-            with self._database.writing() as connection:
-                sessions.touch(connection, found.token_hash, now)
+        if counts_as_use and now - found.last_seen_at >= NOTE_USE_EVERY:
+            with self._database.writing() as transaction:
+                sessions.touch(transaction, found.token_hash, now)
         return _signed_in(found)
 
-    def by_sid(self, sid: str) -> SignedIn | None:
-        """Whose session this is, if it is still alive. Asking does not count as use."""
-        try:
-            token_hash = bytes.fromhex(sid)
-        except ValueError:
-            return None
-        found = self._alive(token_hash)
-        return None if found is None else _signed_in(found)
-
     def _alive(self, token_hash: bytes) -> sessions.Session | None:
-        with self._database.reading() as connection:
-            found = sessions.find(connection, token_hash)
+        with self._database.reading() as transaction:
+            found = sessions.find(transaction, token_hash)
         if found is None or not self._is_alive(found, self._clock.now()):
             return None
         return found

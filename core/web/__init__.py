@@ -1,1 +1,1 @@
-"""The HTTP API and the sign-in, as ASGI applications."""
+"""What answers over HTTP: the gate in front of everything, the pages to sign in, and the API."""

@@ -1,0 +1,36 @@
+"""What the web asks of the hub."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from core.access.access import Access
+from core.clock import Clock
+from core.model.health import HealthCheck
+from core.model.overview import IntegrationOverview
+from core.settings import Settings
+
+
+class WebHub(Protocol):
+    """The part of `core.hub.Hub` that the web process and the dashboard need."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def access(self) -> Access: ...
+
+    @property
+    def version(self) -> str: ...
+
+    def overview(self, last_minutes: int = 60) -> list[IntegrationOverview]:
+        """Every registered integration, with the totals of that many minutes."""
+
+    def check_now(self, name: str, *, by: str) -> HealthCheck:
+        """Check one integration at once, and store what came of it."""
+
+    def health_history(self, name: str, limit: int) -> list[HealthCheck]:
+        """The latest checks of one integration, the newest first."""
