@@ -15,9 +15,7 @@ from core.config.environment import Configuration, load, secrets_of
 from core.config.integration import IntegrationConfig
 from core.crypto import Keyring
 from core.health.monitor import Checkable, HealthMonitor
-from core.integrations.address import AddressIntegration
-from core.integrations.juso import JusoProvider
-from core.integrations.kakao import KakaoProvider
+from core.integrations.address import PROVIDERS, AddressIntegration
 from core.model.alert import Alert
 from core.model.health import HealthCheck
 from core.model.identity import Sequence
@@ -205,16 +203,13 @@ class Hub:
         has_demo = self.settings.has_demo_traffic
         return {
             provider.name: MockTransport(
-                _IMITATORS[provider.name](provider).imitate,
+                PROVIDERS[provider.name](provider).imitate,
                 DemoWeather(provider.name) if has_demo else FairWeather(),
                 self.clock,
                 chance,
             )
             for provider in config.providers
         }
-
-
-_IMITATORS = {"juso": JusoProvider, "kakao": KakaoProvider}
 
 
 def _state(settings: Settings, clock: Clock) -> StateStore:

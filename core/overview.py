@@ -20,7 +20,6 @@ from core.persistence.metrics import MetricsStore
 from core.policies.admission import circuit_state
 from core.state.base import StateStore
 
-WINDOW_MINUTES = 5
 _TITLES = {template.name: template.title for template in TEMPLATES}
 
 
@@ -53,12 +52,12 @@ class Overviews:
         """
         self._flush()
         now = self._clock.now()
-        start = floor(now - last, WINDOW_MINUTES)
-        newest = self._metrics.newest_start(WINDOW_MINUTES)
+        start = floor(now - last)
+        newest = self._metrics.newest_start()
         cut = start if newest is None else min(max(newest, start), now)
-        stored = self._metrics.between(start, cut, window_minutes=WINDOW_MINUTES)
+        stored = self._metrics.between(start, cut)
         rows = self._call_log.between(cut, now + timedelta(seconds=1))
-        return [*stored, *aggregate(rows, WINDOW_MINUTES, updated_at=now)]
+        return [*stored, *aggregate(rows, updated_at=now)]
 
     def totals(self, name: str, last: timedelta) -> CallTotals:
         """What came of one integration's calls of the last so long."""
@@ -73,7 +72,7 @@ class Overviews:
         """Every integration, in the order of `integrations`."""
         windows = self.windows(last)
         health = self._health.all()
-        since = floor(self._clock.now() - last, WINDOW_MINUTES)
+        since = floor(self._clock.now() - last)
         return [
             self._overview(integration, configs[name], windows, health.get(name), since)
             for name, integration in integrations.items()

@@ -23,7 +23,7 @@ from jobs.schedule import JOBS, Job, last_due, next_due
 log = structlog.get_logger()
 
 
-class WhenDue(BaseTrigger):  # type: ignore[misc] -- APScheduler ships no types.
+class WhenDue(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types.
     """Fires at each time at which a job is due."""
 
     def __init__(self, every: timedelta) -> None:

@@ -229,9 +229,8 @@ class _Run(Generic[T]):
         match answer:
             case RefusedByCircuit():
                 self._circuit_state = CircuitState.OPEN
-            case RefusedByLimiter(retry_after_us):
+            case RefusedByLimiter():
                 self._rate_limited = True
-                self._log("refused_by_limiter", retry_after_s=retry_after_us / 1_000_000)
             case Granted(is_probe=is_probe):
                 self._circuit_state = CircuitState.HALF_OPEN if is_probe else CircuitState.CLOSED
         self._progress = self._progress.after_admission(step.route, answer)
@@ -240,7 +239,6 @@ class _Run(Generic[T]):
         if step.for_turn:
             self._limiter_wait_s += step.seconds
             self._rate_limited = True
-            self._log("held_back_by_limiter", wait_s=step.seconds)
         self._clock.sleep(step.seconds)
         self._progress = self._progress.after_wait()
 

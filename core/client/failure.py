@@ -38,14 +38,7 @@ def failed(call: Call[object], attempt: Attempt) -> errors.CallFailed:
 
 def rejected(call: Call[object], refusal: Refusal, attempts: int) -> errors.CallRejected:
     """The error for a call, or a further attempt, that was not sent."""
-    kind: type[errors.CallRejected]
-    match refusal:
-        case RefusedByCircuit(retry_after_us):
-            kind, wait = errors.CircuitOpen, retry_after_us / 1_000_000
-        case RefusedByLimiter(retry_after_us):
-            kind, wait = errors.RateLimited, retry_after_us / 1_000_000
-        case OutOfTime():
-            kind, wait = errors.DeadlineExceeded, None
+    kind, wait = _rejection(refusal)
     return kind(
         "" if wait is None else f"free again in {wait:.1f} s",
         integration=call.integration,
@@ -54,3 +47,14 @@ def rejected(call: Call[object], refusal: Refusal, attempts: int) -> errors.Call
         trace_id=call.trace_id,
         retry_after=wait,
     )
+
+
+def _rejection(refusal: Refusal) -> tuple[type[errors.CallRejected], float | None]:
+    """The error's kind, and the seconds after which it is over."""
+    match refusal:
+        case RefusedByCircuit(retry_after_us):
+            return errors.CircuitOpen, retry_after_us / 1_000_000
+        case RefusedByLimiter(retry_after_us):
+            return errors.RateLimited, retry_after_us / 1_000_000
+        case OutOfTime():
+            return errors.DeadlineExceeded, None

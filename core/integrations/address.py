@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Final
 
 from core.client.provider import Params, Provider
-from core.config.integration import IntegrationConfig
+from core.config.integration import IntegrationConfig, ProviderConfig
 from core.integrations.base import BaseIntegration, Invalid, ProviderCheck
 from core.integrations.juso import JusoProvider, clean_keyword
 from core.integrations.kakao import KakaoProvider
 from core.model.address import Address, AddressPage
 from core.model.answer import IntegrationResponse
 
-_PROVIDERS = {"juso": JusoProvider, "kakao": KakaoProvider}
+PROVIDERS: Final[Mapping[str, Callable[[ProviderConfig], Provider[AddressPage]]]] = {
+    "juso": JusoProvider,
+    "kakao": KakaoProvider,
+}
 _LONGEST_KEYWORD = 80
 _LARGEST_PAGE = 100
 _LAST_RESULT = 9_000
@@ -55,7 +58,7 @@ class AddressIntegration(BaseIntegration[AddressPage]):
         return self._check_providers()
 
     def _providers(self, config: IntegrationConfig) -> Sequence[Provider[AddressPage]]:
-        return [_PROVIDERS[provider.name](provider) for provider in config.configured_providers]
+        return [PROVIDERS[provider.name](provider) for provider in config.configured_providers]
 
     def _validated(self, operation: str, params: Params) -> Params:
         keyword = clean_keyword(str(params["keyword"]))
