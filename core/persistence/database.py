@@ -73,7 +73,8 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """A connection whose transaction sees one state of the database.
 
-        Raises `DatabaseUnreachable` when no connection can be made.
+        Raises `DatabaseUnreachable` when the database cannot be used, or can be no longer: it does not answer,
+        its disk is full, others hold it locked for too long.
         """
         with self._connection() as connection, connection.begin():
             yield connection
@@ -82,7 +83,8 @@ class Database:
     def writing(self) -> Iterator[Connection]:
         """A connection whose transaction may change the database.
 
-        Raises `DatabaseUnreachable` when no connection can be made.
+        Raises `DatabaseUnreachable` as `reading` does. Whether the change was made is not known when that comes
+        from the end of the transaction.
         """
         with self._connection() as connection:
             writer = connection.execution_options(**{_WRITES: True})
@@ -95,12 +97,12 @@ class Database:
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
+        # The driver's own error comes from work that goes past SQLAlchemy, such as COPY.
         try:
-            connection = self.engine.connect()
-        except OperationalError as error:
+            with self.engine.connect() as connection:
+                yield connection
+        except (OperationalError, self.engine.dialect.loaded_dbapi.OperationalError) as error:
             raise DatabaseUnreachable(self.where, _first_line(error)) from error
-        with connection:
-            yield connection
 
 
 def prepare_directory(path: Path) -> None:
@@ -118,8 +120,9 @@ def _json(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-def _first_line(error: OperationalError) -> str:
-    return str(error.orig).strip().split("\n", maxsplit=1)[0]
+def _first_line(error: Exception) -> str:
+    reason = error.orig if isinstance(error, OperationalError) else error
+    return str(reason).strip().split("\n", maxsplit=1)[0]
 
 
 def _prepare_sqlite(connection: SqliteConnection, _entry: ConnectionPoolEntry) -> None:

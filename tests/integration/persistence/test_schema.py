@@ -185,7 +185,7 @@ schema.upgrade(Database.at(sys.argv[1]))
 
 
 @pytest.mark.fault("G22")
-@pytest.mark.parametrize("statements", range(1, 42, 5))
+@pytest.mark.parametrize("statements", range(1, 40, 4))
 def test_a_process_that_dies_while_migrating_leaves_nothing_behind(
     blank_database: Database, statements: int
 ) -> None:

@@ -1,0 +1,52 @@
+"""A call as it is read back from the call log: the narrow row, and what was said beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from core.model.answer import Source
+from core.model.call_record import Attempt
+from core.model.health import CircuitState
+from core.model.message import Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """One row of `integration_call_logs`, with the columns' names (`core.model.call_record.CallRecord`)."""
+
+    id: int
+    created_at: datetime
+    integration_name: str
+    integration_type: str
+    operation: str
+    provider: str | None
+    request_method: str | None
+    request_url: str | None
+    response_status: int | None
+    duration_ms: float
+    is_success: bool
+    source: Source | None
+    is_from_cache: bool
+    is_mock: bool
+    error_type: str | None
+    error_message: str | None
+    user_id: str | None
+    trace_id: str
+    retry_count: int
+    circuit_breaker_state: CircuitState
+    circuit_opened: bool
+    is_rate_limited: bool
+    limiter_wait_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallBodies:
+    """What was said in the call of the same id, redacted, and each attempt that was made."""
+
+    id: int
+    request_headers: Pairs
+    request_body: str | None
+    response_headers: Pairs
+    response_body: str | None
+    attempts: tuple[Attempt, ...]

@@ -1,0 +1,292 @@
+"""The call log: written in batches, read by page, by time and by trace.
+
+An id is made of its record's time (`core.model.call_record.record_id`), so every range of time is a range of ids
+and the primary key serves them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import TYPE_CHECKING, Final, cast
+
+import orjson
+from sqlalchemy import Connection, RowMapping, Select, Table, select, text
+
+from core.model.answer import Source
+from core.model.call_record import Attempt, CallRecord, first_id_at
+from core.model.call_row import CallBodies, CallRow
+from core.model.health import CircuitState
+from core.model.message import Pairs
+from core.model.verdict import Verdict
+from core.persistence.database import Database
+from core.persistence.tables import integration_call_bodies as bodies
+from core.persistence.tables import integration_call_logs as logs
+from core.persistence.text import storable
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from psycopg import Cursor
+
+_MOST_PARAMETERS: Final = 32_766
+_MILLISECOND: Final = timedelta(milliseconds=1)
+# Spelled as the partial index spells it: SQLite uses the index for no other wording.
+_FAILED: Final = text("NOT is_success")
+
+_Row = tuple[object, ...]
+
+
+class CallLog:
+    """The tables `integration_call_logs` and `integration_call_bodies`. Threads and processes may share them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def append(self, records: Sequence[CallRecord]) -> None:
+        """Keep these records, all or none. A record whose id is there already is left as it is.
+
+        Text that a database cannot hold is changed as `core.persistence.text.storable` says, and cut where it
+        is longer than its column.
+        """
+        if not records:
+            return
+        if self._database.is_sqlite:
+            self._insert(records, _sqlite_time)
+            return
+        from psycopg.errors import UniqueViolation
+
+        try:
+            self._copy(records)
+        except UniqueViolation:
+            self._insert(records, _same)
+
+    def latest(
+        self,
+        integration: str | None = None,
+        limit: int = 50,
+        before_id: int | None = None,
+        *,
+        only_failed: bool = False,
+    ) -> list[CallRow]:
+        """The newest calls, newest first. The next page begins before the id of the last row of this one."""
+        query = select(logs).order_by(logs.c.id.desc()).limit(limit)
+        if integration is not None:
+            query = query.where(logs.c.integration_name == integration)
+        if before_id is not None:
+            query = query.where(logs.c.id < before_id)
+        if only_failed:
+            query = query.where(_FAILED)
+        return self._rows(query)
+
+    def between(
+        self, start: datetime, end: datetime, after_id: int | None = None, limit: int = 10_000
+    ) -> list[CallRow]:
+        """The calls of `start` or later and before `end`, oldest first, at most `limit` of them.
+
+        The next page comes after the id of the last row of this one.
+        """
+        query = _in_time(select(logs), start, end).order_by(logs.c.id).limit(limit)
+        if after_id is not None:
+            query = query.where(logs.c.id > after_id)
+        return self._rows(query)
+
+    def by_trace(self, trace_id: str) -> list[CallRow]:
+        """Every call of one trace, oldest first."""
+        return self._rows(select(logs).where(logs.c.trace_id == trace_id).order_by(logs.c.id))
+
+    def bodies(self, id: int) -> CallBodies | None:  # noqa: A002 -- the table's word.
+        """What was said in the call of that id, None when it is not kept, or not any more."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(bodies).where(bodies.c.id == id)).mappings().one_or_none()
+        return None if row is None else _bodies(row)
+
+    def frame(
+        self, since: datetime, until: datetime, integration: str | None = None, limit: int = 10_000
+    ) -> pd.DataFrame:
+        """The calls of `since` or later and before `until` as a table, newest first, at most `limit` of them.
+
+        Its columns are those of `CallRow`, `created_at` in UTC; they have the same types when there is no row.
+        """
+        import pandas as pd
+
+        query = _in_time(select(logs), since, until).order_by(logs.c.id.desc()).limit(limit)
+        if integration is not None:
+            query = query.where(logs.c.integration_name == integration)
+        with self._database.reading() as connection:
+            rows = [tuple(row) for row in connection.execute(query)]
+        return pd.DataFrame.from_records(rows, columns=list(_FRAME_TYPES)).astype(_FRAME_TYPES)
+
+    def _rows(self, query: Select[tuple[object, ...]]) -> list[CallRow]:
+        with self._database.reading() as connection:
+            return [_call_row(row) for row in connection.execute(query).mappings()]
+
+    def _insert(self, records: Sequence[CallRecord], time: Callable[[datetime], object]) -> None:
+        with self._database.writing() as connection:
+            _insert_new(connection, logs, [_log_values(record, time) for record in records])
+            _insert_new(connection, bodies, [_body_values(record) for record in records])
+
+    def _copy(self, records: Sequence[CallRecord]) -> None:
+        with (
+            self._database.writing() as connection,
+            cast("Cursor", connection.connection.cursor()) as cursor,
+        ):
+            _copy_in(cursor, logs, (_log_values(record, _same) for record in records))
+            _copy_in(cursor, bodies, (_body_values(record) for record in records))
+
+
+_FRAME_TYPES: Final = {
+    "id": "int64",
+    "created_at": "datetime64[us, UTC]",
+    "integration_name": "str",
+    "integration_type": "str",
+    "operation": "str",
+    "provider": "str",
+    "request_method": "str",
+    "request_url": "str",
+    "response_status": "Int64",
+    "duration_ms": "float64",
+    "is_success": "bool",
+    "source": "str",
+    "is_from_cache": "bool",
+    "is_mock": "bool",
+    "error_type": "str",
+    "error_message": "str",
+    "user_id": "str",
+    "trace_id": "str",
+    "retry_count": "int64",
+    "circuit_breaker_state": "str",
+    "circuit_opened": "bool",
+    "is_rate_limited": "bool",
+    "limiter_wait_ms": "float64",
+}
+
+
+def _in_time(query: Select[tuple[object, ...]], start: datetime, end: datetime) -> Select[tuple[object, ...]]:
+    """Ids are as fine as a millisecond; within the first and the last one, the time itself decides."""
+    return query.where(
+        logs.c.id >= first_id_at(start),
+        logs.c.id < first_id_at(end + _MILLISECOND),
+        logs.c.created_at >= start,
+        logs.c.created_at < end,
+    )
+
+
+# Writing. Rows are made in the order of the tables' columns.
+
+
+def _insert_new(connection: Connection, table: Table, rows: Sequence[_Row]) -> None:
+    """One statement for many rows: row by row, SQLite hands the interpreter's lock to others after each."""
+    most = _MOST_PARAMETERS // len(table.columns)
+    for first in range(0, len(rows), most):
+        batch = rows[first : first + most]
+        statement = _insert_statement(table, len(batch), "?" if connection.dialect.name == "sqlite" else "%s")
+        connection.exec_driver_sql(statement, tuple(chain.from_iterable(batch)))
+
+
+def _insert_statement(table: Table, rows: int, placeholder: str) -> str:
+    row = f"({', '.join([placeholder] * len(table.columns))})"
+    return (
+        f"INSERT INTO {table.name} ({', '.join(table.columns.keys())}) "  # noqa: S608 -- names from our own tables.
+        f"VALUES {', '.join([row] * rows)} ON CONFLICT DO NOTHING"
+    )
+
+
+def _copy_in(cursor: Cursor, table: Table, rows: Iterable[_Row]) -> None:
+    with cursor.copy(f"COPY {table.name} ({', '.join(table.columns.keys())}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def _same(time: datetime) -> object:
+    return time
+
+
+def _sqlite_time(time: datetime) -> object:
+    """As SQLAlchemy writes it: UTC without saying so, always with microseconds."""
+    return time.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+
+
+def _log_values(record: CallRecord, time: Callable[[datetime], object]) -> _Row:
+    exchange = record.exchange
+    return (
+        record.id,
+        time(record.created_at),
+        storable(record.integration, 64),
+        storable(record.integration_type, 16),
+        storable(record.operation, 64),
+        storable(record.provider, 64),
+        storable(exchange.method, 8) if exchange else None,
+        storable(exchange.url) if exchange else None,
+        exchange.response_status if exchange else None,
+        record.duration_ms,
+        record.is_success,
+        None if record.source is None else record.source.value,
+        record.is_from_cache,
+        record.is_mock,
+        storable(record.error_type, 64),
+        storable(record.error_message),
+        storable(record.user_id, 128),
+        storable(record.trace_id, 32),
+        record.retry_count,
+        record.circuit_state.value,
+        record.circuit_opened,
+        record.is_rate_limited,
+        record.limiter_wait_ms,
+    )
+
+
+def _body_values(record: CallRecord) -> _Row:
+    exchange = record.exchange
+    return (
+        record.id,
+        _pairs_json(exchange.request_headers) if exchange else None,
+        storable(exchange.request_body) if exchange else None,
+        _pairs_json(exchange.response_headers) if exchange else None,
+        storable(exchange.response_body) if exchange else None,
+        orjson.dumps([_attempt_values(attempt) for attempt in record.attempts]).decode(),
+    )
+
+
+def _pairs_json(pairs: Pairs) -> str:
+    return orjson.dumps([(storable(name), storable(value)) for name, value in pairs]).decode()
+
+
+def _attempt_values(attempt: Attempt) -> dict[str, object]:
+    return {
+        "provider": storable(attempt.provider),
+        "number": attempt.number,
+        "started_ms": attempt.started_ms,
+        "duration_ms": attempt.duration_ms,
+        "verdict": attempt.verdict.value,
+        "status": attempt.status,
+        "detail": storable(attempt.detail),
+        "retry_after": attempt.retry_after,
+    }
+
+
+# Reading.
+
+
+def _call_row(row: RowMapping) -> CallRow:
+    values = dict(row)
+    values["source"] = None if row["source"] is None else Source(row["source"])
+    values["circuit_breaker_state"] = CircuitState(row["circuit_breaker_state"])
+    return CallRow(**values)
+
+
+def _bodies(row: RowMapping) -> CallBodies:
+    return CallBodies(
+        id=row["id"],
+        request_headers=_pairs(row["request_headers"]),
+        request_body=row["request_body"],
+        response_headers=_pairs(row["response_headers"]),
+        response_body=row["response_body"],
+        attempts=tuple(
+            Attempt(**{**attempt, "verdict": Verdict(attempt["verdict"])}) for attempt in row["attempts"]
+        ),
+    )
+
+
+def _pairs(stored: list[list[str]] | None) -> Pairs:
+    return tuple((name, value) for name, value in stored or [])

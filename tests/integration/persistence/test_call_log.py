@@ -1,0 +1,397 @@
+"""The call log keeps every call once and gives it back by page, by time and by trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck as HypothesisCheck
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from core.errors import DatabaseUnreachable
+from core.model.answer import Source
+from core.model.call_record import Attempt, CallRecord, Exchange, record_id
+from core.model.call_row import CallRow
+from core.model.health import CircuitState
+from core.model.verdict import Verdict
+from core.persistence.call_log import CallLog
+from core.persistence.database import Database
+from core.persistence.tables import integration_call_bodies, integration_call_logs, metadata
+from core.persistence.text import storable
+from tests.builders import call_record, exchange, failed_call
+from tests.fakes import NOON
+
+_SECOND = timedelta(seconds=1)
+
+_texts = st.text(st.characters(exclude_categories=()), max_size=80)
+_pairs = st.lists(st.tuples(_texts, _texts), max_size=3).map(tuple)
+_amounts = st.floats(0, 1e9)
+_exchanges = st.builds(
+    Exchange,
+    method=st.sampled_from(["GET", "POST", "SMTP"]),
+    url=_texts,
+    request_headers=_pairs,
+    request_body=st.none() | _texts,
+    response_status=st.none() | st.integers(100, 599),
+    response_headers=_pairs,
+    response_body=st.none() | _texts,
+)
+_attempts = st.lists(
+    st.builds(
+        Attempt,
+        provider=_texts,
+        number=st.integers(1, 4),
+        started_ms=_amounts,
+        duration_ms=_amounts,
+        verdict=st.sampled_from(Verdict),
+        status=st.none() | st.integers(100, 599),
+        detail=_texts,
+        retry_after=st.none() | _amounts,
+    ),
+    max_size=4,
+).map(tuple)
+_records = st.builds(
+    CallRecord,
+    id=st.integers(0, 2**63 - 1),
+    created_at=st.datetimes().map(lambda naive: naive.replace(tzinfo=NOON.tzinfo)),
+    integration=_texts,
+    integration_type=st.sampled_from(["api", "smtp", "sms", "webhook"]),
+    operation=_texts,
+    provider=st.none() | _texts,
+    exchange=st.none() | _exchanges,
+    duration_ms=_amounts,
+    is_success=st.booleans(),
+    source=st.none() | st.sampled_from(Source),
+    error_type=st.none() | _texts,
+    error_message=st.none() | _texts,
+    trace_id=st.uuids().map(lambda uuid: uuid.hex),
+    user_id=st.none() | _texts,
+    attempts=_attempts,
+    circuit_state=st.sampled_from(CircuitState),
+    circuit_opened=st.booleans(),
+    limiter_wait_ms=_amounts,
+    is_rate_limited=st.booleans(),
+    is_mock=st.booleans(),
+)
+
+
+def _ids(rows: Sequence[CallRow | CallRecord]) -> list[int]:
+    return [row.id for row in rows]
+
+
+def _series(count: int) -> list[CallRecord]:
+    """Calls a second apart, oldest first."""
+    return [
+        call_record(id=record_id(NOON + n * _SECOND, n), created_at=NOON + n * _SECOND) for n in range(count)
+    ]
+
+
+def test_a_call_comes_back_as_it_was_recorded(database: Database) -> None:
+    log = CallLog(database)
+    record = failed_call(user_id="u-1", limiter_wait_ms=3.5, is_rate_limited=True, circuit_opened=True)
+
+    log.append([record])
+
+    [row] = log.latest()
+    said = log.bodies(record.id)
+    assert record.exchange is not None
+    assert said is not None
+    assert row == CallRow(
+        id=record.id,
+        created_at=NOON,
+        integration_name="address",
+        integration_type="api",
+        operation="search",
+        provider="juso",
+        request_method="GET",
+        request_url=record.exchange.url,
+        response_status=200,
+        duration_ms=42.5,
+        is_success=False,
+        source=None,
+        is_from_cache=False,
+        is_mock=False,
+        error_type="AttemptTimedOut",
+        error_message=record.error_message,
+        user_id="u-1",
+        trace_id=record.trace_id,
+        retry_count=0,
+        circuit_breaker_state=CircuitState.CLOSED,
+        circuit_opened=True,
+        is_rate_limited=True,
+        limiter_wait_ms=3.5,
+    )
+    assert said.request_headers == record.exchange.request_headers
+    assert said.response_headers == record.exchange.response_headers
+    assert said.response_body == record.exchange.response_body
+    assert said.attempts == record.attempts
+
+
+@pytest.mark.fault("LW-04")
+@settings(suppress_health_check=[HypothesisCheck.function_scoped_fixture], max_examples=40)
+@given(records=st.lists(_records, max_size=6, unique_by=lambda record: record.id))
+def test_whatever_a_record_holds_both_databases_keep_the_same_of_it(
+    sqlite_database: Database, postgres_database: Database, records: list[CallRecord]
+) -> None:
+    """NUL, lone surrogates and overlong names included: the rows and what was said are equal on both."""
+    kept = []
+    for database in (sqlite_database, postgres_database):
+        with database.writing() as connection:
+            for table in (integration_call_bodies, integration_call_logs):
+                connection.execute(table.delete())
+        log = CallLog(database)
+        log.append(records)
+        kept.append(([*log.latest(limit=10)], [log.bodies(record.id) for record in records]))
+
+    assert kept[0] == kept[1]
+    assert _ids(kept[0][0]) == sorted(_ids(records), reverse=True)
+    for record, said in zip(records, kept[0][1], strict=True):
+        assert said is not None
+        assert said.response_body == storable(record.exchange.response_body if record.exchange else None)
+
+
+@pytest.mark.property(23)
+@settings(suppress_health_check=[HypothesisCheck.function_scoped_fixture], max_examples=40)
+@given(record=_records)
+def test_each_row_holds_all_required_fields(sqlite_database: Database, record: CallRecord) -> None:
+    """Provider, endpoint, duration, status, source, error and trace of any call can be read from its row."""
+    log = CallLog(sqlite_database)
+    with sqlite_database.writing() as connection:
+        connection.execute(integration_call_bodies.delete())
+        connection.execute(integration_call_logs.delete())
+
+    log.append([record])
+
+    [row] = log.latest()
+    said = log.bodies(record.id)
+    asked = record.exchange
+    assert said is not None
+    assert (row.id, row.created_at, row.duration_ms) == (record.id, record.created_at, record.duration_ms)
+    assert (row.is_success, row.source, row.is_mock) == (record.is_success, record.source, record.is_mock)
+    assert (row.trace_id, row.retry_count) == (record.trace_id, record.retry_count)
+    assert row.is_from_cache == record.is_from_cache
+    assert row.circuit_breaker_state == record.circuit_state
+    assert row.provider == storable(record.provider, 64)
+    assert row.integration_name == storable(record.integration, 64)
+    assert row.error_message == storable(record.error_message)
+    assert row.request_method == (asked.method if asked else None)
+    assert row.request_url == (storable(asked.url) if asked else None)
+    assert row.response_status == (asked.response_status if asked else None)
+    assert said.request_body == (storable(asked.request_body) if asked else None)
+    assert len(said.request_headers) == (len(asked.request_headers) if asked else 0)
+    assert len(said.response_headers) == (len(asked.response_headers) if asked else 0)
+    assert len(said.attempts) == len(record.attempts)
+
+
+def test_appending_the_same_calls_again_changes_nothing(database: Database) -> None:
+    log = CallLog(database)
+    records = _series(3)
+    log.append(records)
+
+    log.append([replace(records[1], duration_ms=9_999.0), *_series(5)[2:]])
+
+    rows = log.latest()
+    assert _ids(rows) == _ids(_series(5))[::-1]
+    assert {row.duration_ms for row in rows} == {42.5}
+    assert all(log.bodies(row.id) for row in rows)
+
+
+def test_a_batch_may_name_the_same_call_twice(database: Database) -> None:
+    log = CallLog(database)
+    [record] = _series(1)
+
+    log.append([record, record])
+
+    assert _ids(log.latest()) == [record.id]
+
+
+def test_appending_nothing_writes_nothing(database: Database) -> None:
+    CallLog(database).append([])
+
+    assert CallLog(database).latest() == []
+
+
+@pytest.mark.parametrize("count", [1, 1_424, 1_425, 3_000])
+def test_a_batch_of_any_size_is_kept_whole(database: Database, count: int) -> None:
+    """Also beyond what one statement may carry: 32,766 parameters."""
+    log = CallLog(database)
+
+    log.append(_series(count))
+    log.append(_series(count))  # all duplicates: on PostgreSQL this is the path beside COPY
+
+    assert len(log.between(NOON, NOON + timedelta(hours=1))) == count
+
+
+def test_a_batch_is_kept_whole_or_not_at_all(database: Database) -> None:
+    """When the second table refuses, the first holds nothing either, and the reason reaches the caller."""
+    log = CallLog(database)
+    with database.writing() as connection:
+        connection.execute(text("ALTER TABLE integration_call_bodies RENAME TO hidden"))
+    try:
+        with pytest.raises(Exception, match="integration_call_bodies"):
+            log.append(_series(3))
+    finally:
+        with database.writing() as connection:
+            connection.execute(text("ALTER TABLE hidden RENAME TO integration_call_bodies"))
+
+    assert log.latest() == []
+
+
+@pytest.mark.fault("LW-01")
+def test_a_database_that_does_not_answer_is_a_storage_error() -> None:
+    with pytest.raises(DatabaseUnreachable, match="cannot be reached"):
+        CallLog(Database.at("postgresql+psycopg://nobody@127.0.0.1:9/none")).append(_series(1))
+
+
+@pytest.mark.fault("LW-01")
+def test_a_connection_that_ends_while_it_rests_is_replaced(postgres_database: Database) -> None:
+    """The server ends every connection of ours; the next batch is written all the same."""
+    log = CallLog(postgres_database)
+    log.append(_series(1))
+    other = Database.at(postgres_database.engine.url.render_as_string(hide_password=False))
+    with other.writing() as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    other.close()
+
+    log.append(_series(2))
+
+    assert len(log.latest()) == 2
+
+
+def test_pages_of_the_latest_calls_join_without_gap_or_overlap(database: Database) -> None:
+    log = CallLog(database)
+    records = _series(25)
+    log.append(records)
+
+    seen: list[int] = []
+    before: int | None = None
+    while page := log.latest(limit=10, before_id=before):
+        seen += _ids(page)
+        before = page[-1].id
+
+    assert seen == _ids(records)[::-1]
+
+
+def test_the_latest_calls_can_be_those_of_one_integration_or_failed_ones_alone(database: Database) -> None:
+    log = CallLog(database)
+    fine, failed = call_record(), failed_call()
+    elsewhere = failed_call(integration="sms")
+    log.append([fine, failed, elsewhere])
+
+    assert _ids(log.latest("sms")) == [elsewhere.id]
+    assert set(_ids(log.latest(only_failed=True))) == {failed.id, elsewhere.id}
+    assert _ids(log.latest("address", only_failed=True)) == [failed.id]
+
+
+def test_failed_calls_are_found_by_their_own_index(sqlite_database: Database) -> None:
+    """SQLite uses a partial index only for the very words of its condition."""
+    with sqlite_database.reading() as connection:
+        plan = connection.execute(
+            text(
+                "EXPLAIN QUERY PLAN SELECT * FROM integration_call_logs "
+                "WHERE integration_name = 'sms' AND NOT is_success ORDER BY id DESC LIMIT 50"
+            )
+        ).all()
+
+    assert "ix_integration_call_logs_failures" in str(plan)
+
+
+def test_a_range_of_time_holds_its_start_and_not_its_end(database: Database) -> None:
+    log = CallLog(database)
+    records = _series(5)
+    log.append(records)
+
+    rows = log.between(records[1].created_at, records[3].created_at)
+
+    assert _ids(rows) == _ids(records[1:3])
+
+
+@settings(suppress_health_check=[HypothesisCheck.function_scoped_fixture], max_examples=40)
+@given(
+    offsets=st.lists(st.integers(0, 5_000), max_size=12),
+    start=st.integers(0, 5_000),
+    length=st.integers(0, 5_000),
+)
+def test_a_range_of_time_is_exact_to_the_microsecond(
+    sqlite_database: Database, offsets: list[int], start: int, length: int
+) -> None:
+    log = CallLog(sqlite_database)
+    with sqlite_database.writing() as connection:
+        connection.execute(integration_call_logs.delete())
+        connection.execute(integration_call_bodies.delete())
+    times = [NOON + timedelta(microseconds=offset) for offset in offsets]
+    log.append([call_record(created_at=at, id=record_id(at, n)) for n, at in enumerate(times)])
+    since = NOON + timedelta(microseconds=start)
+    until = since + timedelta(microseconds=length)
+
+    found = [row.created_at for row in log.between(since, until)]
+
+    assert sorted(found) == sorted(at for at in times if since <= at < until)
+
+
+def test_pages_of_a_range_join_without_gap_or_overlap(database: Database) -> None:
+    log = CallLog(database)
+    records = _series(25)
+    log.append(records)
+    end = NOON + timedelta(minutes=1)
+
+    seen: list[int] = []
+    after: int | None = None
+    while page := log.between(NOON, end, after_id=after, limit=10):
+        seen += _ids(page)
+        after = page[-1].id
+
+    assert seen == _ids(records)
+
+
+def test_the_calls_of_one_trace_are_found_by_it(database: Database) -> None:
+    log = CallLog(database)
+    first, second = _series(2)
+    log.append([first, replace(second, trace_id="f" * 32)])
+
+    assert _ids(log.by_trace(first.trace_id)) == [first.id]
+
+
+def test_bodies_that_were_never_kept_are_none(database: Database) -> None:
+    assert CallLog(database).bodies(1) is None
+
+
+def test_a_frame_is_newest_first_and_knows_its_zone(database: Database) -> None:
+    log = CallLog(database)
+    records = _series(4)
+    log.append(records)
+
+    frame = log.frame(NOON, NOON + timedelta(minutes=1), "address", limit=3)
+
+    assert frame["id"].tolist() == _ids(records)[:0:-1]
+    assert str(frame["created_at"].dt.tz) == "UTC"
+    assert frame["created_at"].iloc[0] == records[-1].created_at
+    assert frame["response_status"].tolist() == [200, 200, 200]
+    assert log.frame(NOON, NOON + timedelta(minutes=1), "sms").empty
+
+
+def test_a_frame_has_the_same_columns_and_types_with_and_without_rows(database: Database) -> None:
+    log = CallLog(database)
+    empty = log.frame(NOON, NOON + timedelta(minutes=1))
+    log.append([failed_call(exchange=None, provider=None), call_record(exchange=exchange())])
+
+    full = log.frame(NOON, NOON + timedelta(minutes=1))
+
+    assert list(empty.columns) == [field.name for field in fields(CallRow)]
+    assert full.dtypes.to_dict() == empty.dtypes.to_dict()
+    assert full["response_status"].isna().sum() == 1
+
+
+def test_a_row_has_the_columns_of_its_table_in_their_order() -> None:
+    assert [column.name for column in metadata.tables["integration_call_logs"].columns] == [
+        field.name for field in fields(CallRow)
+    ]
