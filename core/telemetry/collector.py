@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-import structlog
-
 from core.clock import Clock
+from core.errors import RateLimited
 from core.metrics.totals import Percentiles, percentiles
 from core.metrics.window import WINDOW_MINUTES, CallMeasure, aggregate, floor
 from core.model.answer import Source
@@ -63,12 +63,14 @@ class MetricsCollector:
         A call that the rate limiter held back or refused has a line of its own besides. The lines of an
         integration come from the logger `bongsu.integration.<name>`, whose level can be set by itself.
         """
-        log = structlog.stdlib.get_logger(f"bongsu.integration.{record.integration}").bind(**_about(record))
-        _say(log, record)
+        log = logging.getLogger(f"bongsu.integration.{record.integration}")
+        level, event = _outcome(record)
+        log.log(level, event, extra=_about(record) | _said(record))
         if record.is_rate_limited or record.limiter_wait_ms > 0:
+            is_refused = record.error_type == RateLimited.__name__
+            waited = {"waited_ms": round(record.limiter_wait_ms, 1)}
             log.warning(
-                "limiter.refused" if _is_refused(record) else "limiter.held_back",
-                waited_ms=round(record.limiter_wait_ms, 1),
+                "limiter.refused" if is_refused else "limiter.held_back", extra=_about(record) | waited
             )
         self.record_call_log(record)
 
@@ -108,11 +110,20 @@ def _start(now: datetime, newest: datetime | None) -> datetime:
     return max(earliest, min(recent, newest or earliest))
 
 
+def _outcome(record: CallRecord) -> tuple[int, str]:
+    if not record.is_success:
+        return logging.ERROR, "call.failed"
+    if record.error_type is not None:
+        return logging.WARNING, "call.stood_in_for"
+    return logging.INFO, "call.cached" if record.source is Source.CACHE else "call.answered"
+
+
 def _about(record: CallRecord) -> dict[str, object]:
     return {
         "integration": record.integration,
         "operation": record.operation,
         "provider": record.provider,
+        "source": record.source,
         "duration_ms": round(record.duration_ms, 1),
         "attempts": len(record.attempts),
         "is_mock": record.is_mock,
@@ -122,34 +133,12 @@ def _about(record: CallRecord) -> dict[str, object]:
     }
 
 
-def _is_refused(record: CallRecord) -> bool:
-    return record.is_rate_limited and not record.is_success
-
-
-def _say(log: structlog.stdlib.BoundLogger, record: CallRecord) -> None:
-    if not record.is_success:
-        log.error(
-            "call.failed", error_type=record.error_type, error=record.error_message, **_exchanged(record)
-        )
-    elif record.error_type is not None:
-        log.warning(
-            "call.stood_in_for",
-            source=record.source,
-            error_type=record.error_type,
-            error=record.error_message,
-            **_exchanged(record),
-        )
-    elif record.source is Source.CACHE:
-        log.info("call.cached", source=record.source)
-    else:
-        log.info("call.answered", source=record.source, **_exchanged(record))
-
-
-def _exchanged(record: CallRecord) -> dict[str, object]:
-    if record.exchange is None:
-        return {}
-    return {
-        "method": record.exchange.method,
-        "url": record.exchange.url,
-        "status": record.exchange.response_status,
-    }
+def _said(record: CallRecord) -> dict[str, object]:
+    """What went wrong, and what was said, as far as there is any."""
+    said: dict[str, object] = {}
+    if record.error_type is not None:
+        said |= {"error_type": record.error_type, "error": record.error_message}
+    if record.exchange is not None:
+        exchange = record.exchange
+        said |= {"method": exchange.method, "url": exchange.url, "status": exchange.response_status}
+    return said

@@ -7,6 +7,7 @@ outright, the records of the last 50 ms and the batch in hand are lost.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import signal
 import sys
@@ -17,8 +18,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Final
-
-import structlog
 
 from core.clock import Clock
 from core.model.call_record import CallRecord
@@ -34,7 +33,7 @@ _LONGEST_PAUSE_SECONDS: Final = 5.0
 _SECONDS_BETWEEN_COMPLAINTS: Final = 60.0
 _TERMINATED: Final = 128 + signal.SIGTERM
 
-_log = structlog.stdlib.get_logger("bongsu.recorder")
+_log = logging.getLogger("bongsu.recorder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +209,8 @@ class Recorder:
             self._complained_at = now
             stats = self.stats
             _log.error(
-                "recorder.failing", error=stats.last_error, waiting=stats.waiting, dropped=stats.dropped
+                "recorder.failing",
+                extra={"error": stats.last_error, "waiting": stats.waiting, "dropped": stats.dropped},
             )
 
 

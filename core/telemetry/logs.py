@@ -1,0 +1,139 @@
+"""Logging: one redacted line an event on standard error, whoever speaks.
+
+Our own lines and those of libraries go the same way: through one handler at the root of the standard library's
+loggers, which redacts every value, escapes whatever would break the line, and writes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Final, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from core.model.identity import current_trace_id
+from core.redaction import MASK, Redactor, is_secret_name
+from core.settings import LogFormat, LogLevel
+
+_QUIET: Final = ("httpx", "httpcore")
+"""They log whole addresses at INFO, once a request: our own line says as much, and redacted."""
+_ROUTED: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "sqlalchemy", "apscheduler", "alembic")
+_LEVELS: Final = logging.getLevelNamesMapping()
+
+_BREAKS: Final = {
+    code: f"\\u{code:04x}"
+    for code in (
+        *range(0x20),
+        *range(0x7F, 0xA0),
+        0x2028,
+        0x2029,
+        *range(0x202A, 0x202F),
+        *range(0x2066, 0x206A),
+    )
+} | {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+"""Whatever ends a line, steers a terminal or turns the direction of writing, and what is written instead."""
+
+
+def configure(level: LogLevel, fmt: LogFormat, redactor: Redactor, stream: TextIO | None = None) -> None:
+    """Have every log line of this process written to `stream`, by default standard error. May be called again."""
+    ours: list[Processor] = [
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_trace_id,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *ours,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=ours,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _Redaction(redactor),
+                _render_json if fmt is LogFormat.JSON else _render_console,
+            ],
+        )
+    )
+    _route(handler, _LEVELS[level.value.upper()])
+
+
+def set_level(integration: str, level: LogLevel) -> None:
+    """The least severe line that is still written about one integration."""
+    logging.getLogger(f"bongsu.integration.{integration}").setLevel(_LEVELS[level.value.upper()])
+
+
+def _route(handler: logging.Handler, level: int) -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in (*_ROUTED, *_QUIET):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def _add_trace_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    event.setdefault("trace_id", current_trace_id())
+    return event
+
+
+class _Redaction:
+    """Redacts every value of an event: whole below a telling name, else as text."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> MutableMapping[str, object]:
+        return {
+            self._redactor.text(str(name)): self._value(str(name), value) for name, value in event.items()
+        }
+
+    def _value(self, name: str, value: object) -> object:
+        if value is None or isinstance(value, bool):
+            return value
+        if is_secret_name(name):
+            return MASK
+        if isinstance(value, Mapping):
+            return {self._redactor.text(str(key)): self._value(str(key), item) for key, item in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self._value(name, item) for item in value]
+        text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+        redacted = self._redactor.text(text)
+        return value if isinstance(value, int | float) and redacted == text else redacted
+
+
+def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return _one_line(json.dumps(event, ensure_ascii=False))
+
+
+def _render_console(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    fields = dict(event)
+    head = f"{fields.pop('timestamp')} {fields.pop('level'):8} {fields.pop('logger')}: {fields.pop('event')}"
+    return _one_line(" ".join([head, *(f"{name}={_shown(value)}" for name, value in fields.items())]))
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if not text or " " in text or "=" in text else text
+
+
+def _one_line(line: str) -> str:
+    return line.encode("utf-8", "backslashreplace").decode().translate(_BREAKS)
