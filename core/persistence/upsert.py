@@ -14,7 +14,7 @@ def insert_new(connection: Connection, table: Table, row: Mapping[str, object]) 
     Of several transactions that insert the same, exactly one is told True: the others wait for it to end.
     """
     statement = _insert(connection, table).values(row).on_conflict_do_nothing()
-    return connection.execute(statement).rowcount == 1
+    return connection.execute(statement.returning(*table.primary_key)).first() is not None
 
 
 def insert_or_replace(connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
