@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpcore
 import httpx
@@ -34,6 +34,7 @@ class _Attempt:
     clock: Clock
     deadline: float
     has_sent: bool = False
+    has_read: bool = False
     peer_has_ended: bool = False
 
     def seconds_left(self) -> float:
@@ -66,7 +67,7 @@ class HttpTransport:
         token = _attempt.set(attempt)
         try:
             with _faults_named(attempt):
-                return self._exchange(_wire_request(request, timeout_s))
+                return self._exchange(request, timeout_s)
         finally:
             _attempt.reset(token)
 
@@ -74,16 +75,22 @@ class HttpTransport:
         """Close every connection."""
         self._pool.close()
 
-    def _exchange(self, request: httpcore.Request) -> ApiResponse:
-        response = self._pool.handle_request(request)
-        try:
+    def _exchange(self, request: ApiRequest, timeout_s: float) -> ApiResponse:
+        wait = max(timeout_s, _MIN_TIMEOUT)
+        with self._pool.stream(
+            request.method,
+            _target(request),
+            headers=[*_wire_headers(request), *_missing_headers(request)],
+            content=request.body,
+            extensions={"timeout": {"connect": wait, "read": wait, "write": wait, "pool": wait}},
+        ) as response:
             headers = tuple(
                 (name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers
             )
-            answer = ApiResponse(response.status, headers, b"")
-            return ApiResponse(response.status, headers, _whole_body(response.iter_stream(), answer))
-        finally:
-            response.close()
+            head = ApiResponse(response.status, headers, b"")
+            if not _attempt.get().has_read:  # left over behind an earlier answer: it is not to this question.
+                raise _malformed("an answer came before it was asked for")
+            return replace(head, body=_whole_body(response.iter_stream(), head))
 
 
 def _trusted_authorities() -> ssl.SSLContext:
@@ -92,25 +99,15 @@ def _trusted_authorities() -> ssl.SSLContext:
     return context
 
 
-def _wire_request(request: ApiRequest, timeout_s: float) -> httpcore.Request:
-    """The request as bytes. Raises `TransportFault` when it cannot be written down."""
+def _target(request: ApiRequest) -> httpcore.URL:
+    """Where to, the query included. Raises `TransportFault` when it cannot be written down."""
     try:
         url = (
             httpx.URL(request.url, params=list(request.params)) if request.params else httpx.URL(request.url)
         )
-        target = httpcore.URL(
-            scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path or b"/"
-        )
     except (httpx.InvalidURL, UnicodeEncodeError) as error:
         raise _unsent("the address cannot be written down") from error
-    wait = max(timeout_s, _MIN_TIMEOUT)
-    return httpcore.Request(
-        request.method,
-        target,
-        headers=[*_wire_headers(request), *_missing_headers(request)],
-        content=request.body,
-        extensions={"timeout": {"connect": wait, "read": wait, "write": wait, "pool": wait}},
-    )
+    return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path or b"/")
 
 
 def _wire_headers(request: ApiRequest) -> Iterator[tuple[bytes, bytes]]:
@@ -153,12 +150,12 @@ def _fault(attempt: _Attempt, verdict: Verdict, detail: str) -> TransportFault:
     return TransportFault(verdict, detail, may_have_arrived=attempt.has_sent)
 
 
-def _whole_body(chunks: Iterable[bytes], answer: ApiResponse) -> bytes:
+def _whole_body(chunks: Iterable[bytes], head: ApiResponse) -> bytes:
     """All of the body, decoded, and never more than `MAX_BODY_BYTES` in memory beyond one chunk.
 
     Raises `TransportFault` for a body beyond the bound or an encoding that was not asked for.
     """
-    decoder = _decoder(answer.header("Content-Encoding"))
+    decoder = _decoder(head.header("Content-Encoding"))
     wire_bytes = 0
     body = bytearray()
     for chunk in chunks:
@@ -235,6 +232,7 @@ class _DeadlineStream(httpcore.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 -- the attempt's holds.
         attempt = _attempt.get()
         data = self._stream.read(max_bytes, attempt.seconds_left())
+        attempt.has_read = True
         attempt.peer_has_ended = data == b""
         return data
 

@@ -54,7 +54,7 @@ class Reply:
 
 
 Script = Callable[[bytes], Iterator[bytes]]
-"""Makes the pieces that are sent out of the bytes of the good answer."""
+"""Makes the pieces that are sent out of the bytes of the good answer. After it the connection is closed."""
 
 
 class HttpServer:
@@ -69,6 +69,7 @@ class HttpServer:
         self._answer = answer
         self._tls = tls
         self._script: Script | None = None
+        self._instead: Reply | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
@@ -103,11 +104,11 @@ class HttpServer:
     def recover(self) -> None:
         """Answer well again."""
         self._script = None
+        self._instead = None
 
     def fail_with(self, status: int, *, headers: tuple[tuple[str, str], ...] = (), body: bytes = b"") -> None:
         """Answer with this instead."""
-        wire = Reply(body, status, headers).on_the_wire()
-        self._script = lambda _good: iter([wire])
+        self._instead = Reply(body, status, headers)
 
     def delay(self, seconds: float) -> None:
         """Answer well, but so much later."""
@@ -194,7 +195,7 @@ class HttpServer:
     def _serve_one(self, stream: socket.socket, request: Received) -> bool:
         """Answer one request. Whether the connection stays open."""
         self.requests.append(request)
-        good = self._answer(request).on_the_wire()
+        good = (self._instead or self._answer(request)).on_the_wire()
         script = self._script
         for piece in iter([good]) if script is None else script(good):
             stream.sendall(piece)
