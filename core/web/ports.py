@@ -34,3 +34,6 @@ class WebHub(Protocol):
 
     def health_history(self, name: str, limit: int) -> list[HealthCheck]:
         """The latest checks of one integration, the newest first."""
+
+    def close(self) -> None:
+        """Let go of everything, at the end of the process."""

@@ -39,7 +39,8 @@ class SignInPages:
     async def show_sign_in(self, request: Request) -> Response:
         target = origin.safe_next(request.query_params.get("next", "/"))
         token = self._cookies.session(request.headers)
-        if token and await self._blocking(lambda: self._hub.access.session(token)):
+        signed_in = await self._blocking(lambda: self._hub.access.session(token))
+        if signed_in is not None:
             return responses.redirect(target)
         return self._sign_in_page(request, target)
 

@@ -1,0 +1,138 @@
+"""The Health page: how every integration is, the ill ones first."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.model.health import HealthStatus
+from core.model.overview import IntegrationOverview
+from core.model.role import Role
+from dashboard import components, data
+from dashboard.charts import Beat, heartbeat_strip
+from dashboard.components import STATUS, milliseconds, moment, share
+from dashboard.data import Person
+from dashboard.plain import plain
+from dashboard.words import t
+
+
+@st.fragment(run_every="5s")
+def board() -> None:
+    """Everything on the page; it renews itself, and stops when the session has ended."""
+    person = components.read(lambda: data.person(counts_as_use=False), "session")
+    overview = components.read(data.overview, "overview") if person else None
+    if person is None or overview is None:
+        return
+    if not overview:
+        st.info(t("empty.body"), title=t("empty.title"), icon=":material/inbox:")
+        return
+    summary(overview)
+    grid = st.grid("auto", min_column_width=400, gap="medium")
+    for one in sorted(overview, key=_urgency):
+        with grid.cell(), st.container(border=True, key=f"card-{one.name}"):
+            card(one, person)
+
+
+def summary(overview: list[IntegrationOverview]) -> None:
+    """How many of how many are healthy, in one line."""
+    enabled = [one for one in overview if one.is_enabled]
+    healthy = [one for one in enabled if one.health and one.health.status is HealthStatus.HEALTHY]
+    ill = [one for one in enabled if one.health and one.health.status is not HealthStatus.HEALTHY]
+    key = "some_ill" if ill else "all_well" if len(healthy) == len(enabled) else "unchecked"
+    st.subheader(t("summary", healthy=len(healthy), total=len(enabled)), anchor=False)
+    st.caption(f"{t(f'summary.{key}')} · {t('frame.updated', time=moment(data.now()))}")
+
+
+def card(one: IntegrationOverview, person: Person) -> None:
+    """One integration: status, last hour, circuits, checks."""
+    heading(one, person)
+    numbers(one)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(t("circuit.label"))
+        for circuit in one.circuits:
+            components.circuit_badge(circuit)
+    last_check(one, person)
+    checks(one)
+
+
+def heading(one: IntegrationOverview, person: Person) -> None:
+    """The name, the status, and the button to check at once."""
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        with st.container(horizontal=True, vertical_alignment="center", width="content"):
+            st.markdown(f"#### {plain(one.title)}")
+            components.badge(components.look_of(one))
+            if one.is_mock_mode:
+                components.badge(components.MOCK)
+        if person.role.allows(Role.OPERATOR) and one.is_enabled:
+            label = t("check.now")
+            if st.button(label, key=f"check-{one.name}", icon=":material/stethoscope:"):
+                check_now(one, person)
+
+
+def check_now(one: IntegrationOverview, person: Person) -> None:
+    """Check an integration at once, say what came of it, and show it."""
+    check = components.read(lambda: data.check_now(one.name, person), f"check-{one.name}")
+    if check is not None:
+        look = STATUS[check.status]
+        st.toast(t("check.done", title=plain(one.title), status=t(look.word)), icon=look.icon)
+        st.rerun(scope="fragment")
+
+
+def numbers(one: IntegrationOverview) -> None:
+    """What came of the calls of the last hour."""
+    totals = one.totals
+    shown = {
+        "metric.success": share(totals.success_rate),
+        "metric.p95": milliseconds(totals.p95_ms),
+        "metric.cache": share(totals.cache_hit_rate),
+        "metric.calls": f"{totals.total:,}",
+    }
+    for column, (key, value) in zip(st.columns(4), shown.items(), strict=True):
+        column.metric(t(key), value, help=t("metric.window"))
+
+
+def last_check(one: IntegrationOverview, person: Person) -> None:
+    """When the last check was and what it found."""
+    if one.health is None:
+        may_check = person.role.allows(Role.OPERATOR)
+        st.info(t("check.never" if may_check else "check.never_viewer"), icon=":material/schedule:")
+        return
+    st.markdown(plain(one.health.message))
+    if one.health.consecutive_failures:
+        st.caption(t("check.failing", count=one.health.consecutive_failures, day=one.health.failures_24h))
+    st.caption(t("check.last", time=moment(one.health.last_check_at)))
+
+
+def checks(one: IntegrationOverview) -> None:
+    """The history of checks: a strip to see it at a glance, a table to read it."""
+    history = components.read(lambda: data.history(one.name), f"history-{one.name}")
+    if not history:
+        return
+    beats = [
+        Beat(check.status, f"{moment(check.checked_at)} · {t(STATUS[check.status].word)}")
+        for check in reversed(history)
+    ]
+    alt = t("history.strip", count=len(beats))
+    st.html(heartbeat_strip(beats, alt=alt, slots=data.HISTORY_LENGTH))
+    st.caption(alt)
+    table = st.expander(
+        t("history.title"), icon=":material/history:", key=f"history-{one.name}", on_change="rerun"
+    )
+    if table.open:
+        with table:
+            components.check_table(history)
+
+
+def _urgency(one: IntegrationOverview) -> tuple[int, str]:
+    """Ill before unknown before healthy before switched off; then by name."""
+    if not one.is_enabled:
+        return (3, one.name)
+    if one.health is None:
+        return (1, one.name)
+    return (
+        {HealthStatus.UNHEALTHY: -1, HealthStatus.DEGRADED: 0, HealthStatus.HEALTHY: 2}[one.health.status],
+        one.name,
+    )
+
+
+st.title(t("health.title"), anchor=False)
+board()

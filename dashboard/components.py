@@ -1,0 +1,135 @@
+"""The parts that pages are made of. A status is always an icon, a word and a colour, never a colour alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal, TypeVar
+
+import pandas as pd
+import streamlit as st
+
+from core.errors import StorageError
+from core.model.health import CircuitState, HealthCheck, HealthStatus
+from core.model.overview import CircuitView, IntegrationOverview
+from dashboard import data
+from dashboard.plain import plain
+from dashboard.words import t
+
+T = TypeVar("T")
+Colour = Literal["green", "orange", "red", "gray", "violet"]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a state is shown: the key of its word, its icon and its colour."""
+
+    word: str
+    icon: str
+    colour: Colour
+
+
+UNKNOWN: Final = Look("status.unknown", ":material/help:", "gray")
+OFF: Final = Look("status.off", ":material/power_settings_new:", "gray")
+MOCK: Final = Look("status.mock", ":material/science:", "violet")
+STATUS: Final = {
+    HealthStatus.HEALTHY: Look("status.healthy", ":material/check_circle:", "green"),
+    HealthStatus.DEGRADED: Look("status.degraded", ":material/warning:", "orange"),
+    HealthStatus.UNHEALTHY: Look("status.unhealthy", ":material/dangerous:", "red"),
+}
+CIRCUIT: Final = {
+    CircuitState.CLOSED: Look("circuit.closed", ":material/check:", "green"),
+    CircuitState.HALF_OPEN: Look("circuit.half_open", ":material/hourglass_top:", "orange"),
+    CircuitState.OPEN: Look("circuit.open", ":material/block:", "red"),
+}
+
+
+def look_of(one: IntegrationOverview) -> Look:
+    """How an integration's status is shown: off before unknown before its own status."""
+    if not one.is_enabled:
+        return OFF
+    return STATUS[one.health.status] if one.health is not None else UNKNOWN
+
+
+def badge(look: Look, text: str = "") -> None:
+    """A state with its icon, its word and its colour; `text`, which is escaped, goes before the word."""
+    label = f"{plain(text)} {t(look.word)}" if text else t(look.word)
+    st.badge(label, icon=look.icon, color=look.colour)
+
+
+def circuit_badge(circuit: CircuitView) -> None:
+    """One provider's circuit breaker, with how long it still refuses or how often it has failed."""
+    badge(CIRCUIT[circuit.state], circuit.provider)
+    if circuit.state is CircuitState.OPEN:
+        st.caption(t("circuit.retry", seconds=round(circuit.retry_after_s)))
+    elif circuit.failures:
+        st.caption(t("circuit.failures", count=circuit.failures))
+
+
+def moment(at: datetime) -> str:
+    """A time on the screen, always with its zone."""
+    local = at.astimezone(data.zone())
+    return f"{local:%Y-%m-%d %H:%M:%S} {local.tzname()}"
+
+
+def share(value: float | None) -> str:
+    """A rate as a percentage; never rounded up to 100 %."""
+    if value is None:
+        return t("metric.none")
+    hundredths = min(round(value * 1000), 999) if value < 1 else 1000
+    return f"{hundredths / 10:.1f}%"
+
+
+def milliseconds(value: float | None) -> str:
+    """A duration in milliseconds."""
+    return t("metric.none") if value is None else t("metric.ms", value=value)
+
+
+def check_table(history: Sequence[HealthCheck]) -> None:
+    """Checks as a table, the newest first. Cells show text as it is: nothing in them is markup."""
+    rows = pd.DataFrame(
+        {
+            "time": pd.to_datetime([check.checked_at for check in history], utc=True),
+            "status": [t(STATUS[check.status].word) for check in history],
+            "circuit": [t(CIRCUIT[check.circuit_state].word) for check in history],
+            "duration": [round(check.duration_ms, 1) for check in history],
+            "message": [check.message for check in history],
+        }
+    )
+    zone = data.zone().key
+    column = st.column_config
+    st.dataframe(
+        rows,
+        hide_index=True,
+        alt=t("history.title"),
+        column_config={
+            "time": column.DatetimeColumn(
+                t("history.time", zone=zone), timezone=zone, format="YYYY-MM-DD HH:mm:ss"
+            ),
+            "status": column.TextColumn(t("history.status")),
+            "circuit": column.TextColumn(t("history.circuit")),
+            "duration": column.NumberColumn(t("history.duration"), format="%.1f"),
+            "message": column.TextColumn(t("history.message")),
+        },
+    )
+
+
+def read(load: Callable[[], T], key: str) -> T | None:
+    """What `load` gives. When the database is away, a panel that says so and offers to try again; then None."""
+    try:
+        return load()
+    except StorageError:
+        st.error(t("error.storage_body"), title=t("error.storage"), icon=":material/database_off:")
+        st.button(t("error.retry"), key=f"retry-{key}", icon=":material/refresh:", on_click=data.forget)
+        return None
+
+
+def show_unexpected_error() -> None:
+    """What is shown when a page failed: that it did, and where to look."""
+    st.error(t("error.unexpected_body"), title=t("error.unexpected"), icon=":material/error:")
+
+
+def names(values: Sequence[str]) -> str:
+    """Names in one line, escaped."""
+    return ", ".join(plain(value) for value in values)

@@ -1,0 +1,17 @@
+"""Text that comes from elsewhere, made inert. Streamlit's markdown would fetch an image that a message names."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_MARKUP: Final = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:^=@&/\"'])")
+_BLANK: Final = re.compile(r"\s+")
+LONGEST: Final = 300
+
+
+def plain(text: str, longest: int = LONGEST) -> str:
+    """`text` as markdown that shows exactly these characters on one line, cut after `longest` of them."""
+    line = _BLANK.sub(" ", "".join(c if c.isprintable() else " " for c in text)).strip()
+    cut = line if len(line) <= longest else f"{line[: longest - 1]}…"
+    return _MARKUP.sub(r"\\\1", cut)
