@@ -25,7 +25,12 @@ class Street:
     @property
     def names(self) -> str:
         """All its names, as an address would spell them."""
-        return f"{self.province} {self.district} {self.town} {self.road}"
+        return f"{self.area} {self.road}"
+
+    @property
+    def area(self) -> str:
+        """All its names but its own."""
+        return f"{self.province} {self.district} {self.town}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +101,15 @@ def places(keyword: str) -> int:
 def place(keyword: str, index: int) -> Place:
     """The place number `index` (from 0) for `keyword`, always the same; its names hold every word of the keyword."""
     words = keyword.split()
-    street = _street(keyword, words, index)
-    left = [word for word in words if word not in street.names]
-    number = next(
-        (word for word in left if _NUMBER.fullmatch(word)), str(1 + _draw(keyword, 1) % 300 + 2 * index)
-    )
-    road = next((word for word in left if word.endswith(("로", "길")) and len(word) > 1), street.road)
-    named = " ".join(word for word in left if word not in {number, road})
+    asked_number = next((word for word in words if _NUMBER.fullmatch(word)), None)
+    names = [word for word in words if word != asked_number]
+    street = _street(keyword, names, index)
+    left = [word for word in names if word not in street.names]
+    names_its_road = any(name in street.names and name not in street.area for name in names)
+    roads = () if names_its_road else (word for word in left if word.endswith(("로", "길")) and len(word) > 1)
+    road = next(iter(roads), street.road)
+    named = " ".join(word for word in left if word != road)
+    number = asked_number or str(1 + _draw(keyword, 1) % 300 + 2 * index)
     drawn = _draw(f"{keyword} {road} {number}", index)
     lot = f"{100 + drawn % 800}-{1 + drawn % 37}"
     return Place(
@@ -118,9 +125,9 @@ def place(keyword: str, index: int) -> Place:
     )
 
 
-def _street(keyword: str, words: list[str], index: int) -> Street:
-    """One of the streets that hold the most words of the keyword."""
-    held = [sum(word in street.names for word in words) for street in _STREETS]
+def _street(keyword: str, names: list[str], index: int) -> Street:
+    """One of the streets that hold the most of the names."""
+    held = [sum(name in street.names for name in names) for street in _STREETS]
     candidates = [street for street, count in zip(_STREETS, held, strict=True) if count == max(held)]
     return candidates[(_draw(keyword, 2) + index) % len(candidates)]
 

@@ -64,7 +64,16 @@ def _written(status: int, body: Mapping[str, object]) -> Reply:
 def _hits(query: str, *, exact: bool) -> list[dict[str, object]]:
     if exact:
         return [document for document in _DOCUMENTS if str(document["address_name"]) == query]
-    return [document for document in _DOCUMENTS if all(word in str(document) for word in query.split())]
+    return [document for document in _DOCUMENTS if all(word in _names(document) for word in query.split())]
+
+
+def _names(document: Mapping[str, object]) -> str:
+    """What a query is looked for in."""
+    parts = (document["address"], document["road_address"])
+    named = [
+        str(part[name]) for part in parts if isinstance(part, dict) for name in part if name.endswith("_name")
+    ]
+    return " ".join([str(document["address_name"]), *named])
 
 
 _REGIONS = {"region_1depth_name": "서울", "region_2depth_name": "강남구", "region_3depth_name": "역삼동"}
@@ -89,7 +98,7 @@ def _lot(number: int) -> dict[str, str]:
         "h_code": "1168064000",
         "main_address_no": str(number),
         "mountain_yn": "N",
-        "region_3depth_h_name": "역삼1동",
+        "region_3depth_h_name": "역삼동",
         "sub_address_no": "",
         "x": "127.036508620542",
         "y": "37.5006570390142",
@@ -123,7 +132,12 @@ _TOWER = _document(
     _road("서울 강남구 테헤란로 152", "152", "06236", "강남파이낸스센터"),
 )
 _STREET = _document("ROAD", "서울 강남구 테헤란로", None, _road("서울 강남구 테헤란로", "", ""))
-_LOT = _document("REGION_ADDR", "서울 강남구 역삼동 산 1", _lot(1), None)
+_LOT = _document(
+    "REGION_ADDR",
+    "서울 강남구 역삼동 산 1",
+    {**_lot(1), "address_name": "서울 강남구 역삼동 산 1", "mountain_yn": "Y"},
+    None,
+)
 _DOCUMENTS = [_TOWER, _STREET, _LOT, *(_teheran_ro(2 * index + 301) for index in range(60))]
 
 
