@@ -24,12 +24,20 @@ class AdmissionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ProviderState:
-    """What all processes share about one provider. Times are microseconds of the store's clock."""
+    """What all processes share about one provider. Times are microseconds of the store's clock.
+
+    A pause holds from `paused_at`, so that one that lies in the future (the clock was set back) holds nobody.
+    """
 
     breaker: CircuitBreaker = CircuitBreaker()
     minute_full_at: int = 0
     hour_full_at: int = 0
+    paused_at: int = 0
     paused_until: int = 0
+
+    def pause_end(self, now: int) -> int:
+        """When the pause that holds at `now` ends; 0 when none holds."""
+        return self.paused_until if self.paused_at <= now < self.paused_until else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,7 @@ def admit(
     if policy.limits:
         patience = min(policy.limits.max_wait_us, max_wait_us)
         limiter = RateLimiter.of(
-            policy.limits, state.minute_full_at, state.hour_full_at, state.paused_until
+            policy.limits, state.minute_full_at, state.hour_full_at, state.pause_end(now)
         ).believable(now, policy.limits.max_wait_us)
         wait = limiter.wait_us(now)
         if wait > patience:
@@ -109,7 +117,8 @@ def settle(
     never shortens a pause that holds already.
     """
     if pause_us > 0:
-        state = replace(state, paused_until=max(state.paused_until, now + min(pause_us, HOUR_US)))
+        end = max(state.pause_end(now), now + min(pause_us, HOUR_US))
+        state = replace(state, paused_at=now, paused_until=end)
     if policy.breaker is None:
         return state
     breaker = _settled(state.breaker, policy.breaker, granted, settlement, now)

@@ -1,10 +1,11 @@
 -- May an attempt go? The same rule as core.policies.admission.admit, on the server's own clock.
 --
--- KEYS[1]  the circuit: "failures opened_at probe_until generation minute_full_at hour_full_at paused_until"
+-- KEYS[1]  the circuit: "failures opened_at probe_until generation
+--          minute_full_at hour_full_at paused_at paused_until"
 -- ARGV     1 now ("" for the server's time) · 2 keep the circuit for so many ms
 --          3 breaker? · 4 recovery · 5 probe lease · 6 longest wait of a probe
---          7 limits? · 8 longest wait of a call · 9 this call's patience · 10 longest pause
---          11, 12 capacity and interval of the minute · 13, 14 of the hour
+--          7 limits? · 8 longest wait of a call · 9 this call's patience
+--          10, 11 capacity and interval of the minute · 12, 13 of the hour
 -- Answers  {0, generation, is_probe, wait} · {1, retry_after} refused by the circuit · {2, retry_after} by a limit
 -- Times are microseconds.
 
@@ -16,12 +17,13 @@ if not now then
   now = time[1] * 1000000 + time[2]
 end
 
-local failures, opened_at, probe_until, generation, minute, hour, paused = 0, nil, nil, 0, 0, 0, 0
-local kept = redis.call('GET', KEYS[1])
-if kept then
-  local f, o, p, g, m, h, u = string.match(kept, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+local failures, opened_at, probe_until, generation, minute, hour, paused_at, paused_until =
+  0, nil, nil, 0, 0, 0, 0, 0
+local kept = redis.call('GET', KEYS[1]) or ''
+local f, o, p, g, m, h, a, u = string.match(kept, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+if f then
   failures, opened_at, probe_until, generation = tonumber(f), tonumber(o), tonumber(p), tonumber(g)
-  minute, hour, paused = tonumber(m), tonumber(h), tonumber(u)
+  minute, hour, paused_at, paused_until = tonumber(m), tonumber(h), tonumber(a), tonumber(u)
 end
 
 local has_breaker, is_probe = ARGV[3] == '1', false
@@ -46,16 +48,15 @@ end
 
 local wait = 0
 if ARGV[7] == '1' then
-  minute = believable(minute, number(11), number(12))
-  hour = believable(hour, number(13), number(14))
-  local pause = paused - now
-  if pause > number(10) then pause = 0 end
+  minute = believable(minute, number(10), number(11))
+  hour = believable(hour, number(12), number(13))
+  local pause = paused_at <= now and paused_until - now or 0
   wait = math.max(
-    bucket_wait(minute, number(11), number(12)), bucket_wait(hour, number(13), number(14)), pause
+    bucket_wait(minute, number(10), number(11)), bucket_wait(hour, number(12), number(13)), pause
   )
   if wait > number(9) then return {2, wait} end
-  minute = math.max(minute, now + wait) + number(12)
-  hour = math.max(hour, now + wait) + number(14)
+  minute = math.max(minute, now + wait) + number(11)
+  hour = math.max(hour, now + wait) + number(13)
 end
 
 if is_probe then
@@ -66,7 +67,8 @@ end
 if is_probe or ARGV[7] == '1' then
   local function text(value) return value and string.format('%.0f', value) or '-' end
   redis.call('SET', KEYS[1], table.concat({
-    text(failures), text(opened_at), text(probe_until), text(generation), text(minute), text(hour), text(paused)
+    text(failures), text(opened_at), text(probe_until), text(generation),
+    text(minute), text(hour), text(paused_at), text(paused_until)
   }, ' '), 'PX', ARGV[2])
 end
 return {0, generation, is_probe and 1 or 0, wait}

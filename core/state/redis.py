@@ -43,8 +43,9 @@ ANSWER_SECONDS = 0.2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CIRCUIT_KEPT_MS = 86_400_000
 _SCAN_COUNT = 500
+_FIGURES = 8
 _NO_BREAKER = ("0", 0, 0, 0)
-_NO_LIMITS = ("0", 0, 0, 0, 0, 0, 0, 0)
+_NO_LIMITS = ("0", 0, 0, 0, 0, 0, 0)
 
 _Argument = str | int
 _Reply = list[int | bytes]
@@ -222,7 +223,6 @@ def _limit_arguments(policy: LimitPolicy | None, max_wait_us: int) -> tuple[_Arg
         "1",
         policy.max_wait_us,
         patience,
-        HOUR_US,
         *_bucket_arguments(limiter.minute),
         *_bucket_arguments(limiter.hour),
     )
@@ -233,11 +233,12 @@ def _bucket_arguments(bucket: TokenBucket) -> tuple[int, int]:
 
 
 def _state(text: bytes) -> ProviderState:
-    """The state that a script wrote, where `-` is no time and nothing at all is a circuit never heard of."""
-    if not text:
+    """The state that a script wrote, where `-` is no time. Anything else is a circuit that nothing is known of."""
+    figures = text.split(b" ")
+    if len(figures) != _FIGURES:
         return ProviderState()
-    failures, opened_at, probe_until, generation, minute, hour, paused = (
-        None if figure == b"-" else int(figure) for figure in text.split(b" ")
+    failures, opened_at, probe_until, generation, *rest = (
+        None if figure == b"-" else int(figure) for figure in figures
     )
     breaker = CircuitBreaker(failures or 0, opened_at, probe_until, generation or 0)
-    return ProviderState(breaker, minute or 0, hour or 0, paused or 0)
+    return ProviderState(breaker, *(figure or 0 for figure in rest))

@@ -13,18 +13,21 @@ if not now then
   now = time[1] * 1000000 + time[2]
 end
 
-local failures, opened_at, probe_until, generation, minute, hour, paused = 0, nil, nil, 0, 0, 0, 0
-local kept = redis.call('GET', KEYS[1])
-if kept then
-  local f, o, p, g, m, h, u = string.match(kept, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+local failures, opened_at, probe_until, generation, minute, hour, paused_at, paused_until =
+  0, nil, nil, 0, 0, 0, 0, 0
+local kept = redis.call('GET', KEYS[1]) or ''
+local f, o, p, g, m, h, a, u = string.match(kept, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+if f then
   failures, opened_at, probe_until, generation = tonumber(f), tonumber(o), tonumber(p), tonumber(g)
-  minute, hour, paused = tonumber(m), tonumber(h), tonumber(u)
+  minute, hour, paused_at, paused_until = tonumber(m), tonumber(h), tonumber(a), tonumber(u)
 end
 
 local has_changed = false
 local pause = tonumber(ARGV[8])
 if pause > 0 then
-  paused = math.max(paused, now + pause)
+  local holds = paused_at <= now and now < paused_until
+  paused_until = math.max(holds and paused_until or 0, now + pause)
+  paused_at = now
   has_changed = true
 end
 
@@ -45,12 +48,13 @@ if ARGV[3] == '1' and tonumber(ARGV[5]) == generation then
   end
 end
 
-local before, after = kept or '', kept or ''
+local after = kept
 if has_changed then
   local function text(value) return value and string.format('%.0f', value) or '-' end
   after = table.concat({
-    text(failures), text(opened_at), text(probe_until), text(generation), text(minute), text(hour), text(paused)
+    text(failures), text(opened_at), text(probe_until), text(generation),
+    text(minute), text(hour), text(paused_at), text(paused_until)
   }, ' ')
   redis.call('SET', KEYS[1], after, 'PX', ARGV[2])
 end
-return {before, after}
+return {kept, after}

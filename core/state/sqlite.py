@@ -48,6 +48,7 @@ CREATE TABLE IF NOT EXISTS circuits (
     generation INTEGER NOT NULL,
     minute_full_at INTEGER NOT NULL,
     hour_full_at INTEGER NOT NULL,
+    paused_at INTEGER NOT NULL,
     paused_until INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS entries (
@@ -59,10 +60,10 @@ CREATE TABLE IF NOT EXISTS entries (
 CREATE INDEX IF NOT EXISTS entries_by_expiry ON entries (expires_at, size);
 """
 _LOAD = """
-SELECT failures, opened_at, probe_until, generation, minute_full_at, hour_full_at, paused_until
+SELECT failures, opened_at, probe_until, generation, minute_full_at, hour_full_at, paused_at, paused_until
 FROM circuits WHERE circuit = ?
 """
-_SAVE = "INSERT OR REPLACE INTO circuits VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_SAVE = "INSERT OR REPLACE INTO circuits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _READ = "SELECT value FROM entries WHERE key = ? AND expires_at > ?"
 _WRITE = "INSERT OR REPLACE INTO entries (key, expires_at, size, value) VALUES (?, ?, ?, ?)"
 _SWEEP = "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires_at <= ? LIMIT 20)"
@@ -241,9 +242,8 @@ def _load(connection: sqlite3.Connection, circuit: str) -> ProviderState:
     row = connection.execute(_LOAD, (circuit,)).fetchone()
     if row is None:
         return _UNKNOWN
-    failures, opened_at, probe_until, generation, minute_full_at, hour_full_at, paused_until = row
-    breaker = CircuitBreaker(failures, opened_at, probe_until, generation)
-    return ProviderState(breaker, minute_full_at, hour_full_at, paused_until)
+    failures, opened_at, probe_until, generation, *rest = row
+    return ProviderState(CircuitBreaker(failures, opened_at, probe_until, generation), *rest)
 
 
 def _save(connection: sqlite3.Connection, circuit: str, state: ProviderState) -> None:
@@ -258,6 +258,7 @@ def _save(connection: sqlite3.Connection, circuit: str, state: ProviderState) ->
             breaker.generation,
             state.minute_full_at,
             state.hour_full_at,
+            state.paused_at,
             state.paused_until,
         ),
     )
