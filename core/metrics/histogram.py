@@ -28,7 +28,10 @@ _FIRST: Final = math.ceil(math.log(SHORTEST_MS) / _LOG_GAMMA)
 _BUCKETS: Final = math.ceil(math.log(LONGEST_MS) / _LOG_GAMMA) - _FIRST + 1
 
 _VERSION: Final = 1
-_HEADER: Final = struct.Struct("<BBHddI")  # version, bytes a count, buckets, shortest, longest, checksum
+_CHECKSUM: Final = struct.Struct("<I")
+_HEADER: Final = struct.Struct(
+    "<IBBHdd"
+)  # checksum of what follows, version, bytes a count, buckets, extremes
 _COUNT_TYPES: Final = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<u8"}
 
 Floats = npt.NDArray[np.float64]
@@ -123,11 +126,15 @@ class LatencyHistogram:
     def pack(self) -> bytes:
         """The histogram in 24 bytes and 3 or more for each bucket that is not empty."""
         width = _count_width(int(self.counts.max(initial=0)))
-        content = self.indexes.astype("<u2").tobytes() + self.counts.astype(_COUNT_TYPES[width]).tobytes()
-        size = len(self.indexes)
-        bare = _HEADER.pack(_VERSION, width, size, self.shortest, self.longest, 0)
-        check = zlib.crc32(content, zlib.crc32(bare))
-        return _HEADER.pack(_VERSION, width, size, self.shortest, self.longest, check) + content
+        header = _HEADER.pack(0, _VERSION, width, len(self.indexes), self.shortest, self.longest)
+        checked = b"".join(
+            (
+                header[_CHECKSUM.size :],
+                self.indexes.astype("<u2").tobytes(),
+                self.counts.astype(_COUNT_TYPES[width]).tobytes(),
+            )
+        )
+        return _CHECKSUM.pack(zlib.crc32(checked)) + checked
 
     @property
     def count(self) -> int:
@@ -160,8 +167,10 @@ def _buckets(values: Floats) -> Integers:
 
 
 def _added(indexes: Integers, counts: Integers, shortest: float, longest: float) -> LatencyHistogram:
-    dense = np.zeros(_BUCKETS, np.int64)
-    np.add.at(dense, indexes, counts)
+    # Sums of counts as floats are exact below 2^53, and bincount is several times as fast as add.at.
+    dense = np.bincount(indexes, counts, _BUCKETS).astype(np.int64)
+    if len(dense) > _BUCKETS:
+        raise ValueError("A packed histogram has a bucket that does not exist.")
     used = np.flatnonzero(dense)
     return LatencyHistogram(used, dense[used], shortest, longest)
 
@@ -173,14 +182,13 @@ def _count_width(largest: int) -> int:
 def _read_header(blob: bytes) -> tuple[int, int, float, float]:
     if len(blob) < _HEADER.size:
         raise ValueError(f"A packed histogram is longer than {len(blob)} bytes.")
-    version, width, size, low, high, check = _HEADER.unpack_from(blob)
+    check, version, width, size, low, high = _HEADER.unpack_from(blob)
+    if zlib.crc32(memoryview(blob)[_CHECKSUM.size :]) != check:
+        raise ValueError("A packed histogram is damaged: its checksum does not fit.")
     if version != _VERSION:
         raise ValueError(f"Packed histograms of version {version} are not known.")
     if width not in _COUNT_TYPES or len(blob) != _HEADER.size + size * (2 + width):
         raise ValueError("A packed histogram has the wrong length.")
-    bare = _HEADER.pack(version, width, size, low, high, 0)
-    if zlib.crc32(blob[_HEADER.size :], zlib.crc32(bare)) != check:
-        raise ValueError("A packed histogram is damaged: its checksum does not fit.")
     return width, size, low, high
 
 
