@@ -62,12 +62,12 @@ class Server:
         os.kill(self.pid, number)
 
     def stop(self) -> None:
-        """End it by its pid, wait until its port is closed, and remove what it wrote."""
+        """End it by its pid, wait until it is gone, and remove what it wrote. It may have ended before."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGCONT)
             os.kill(self.pid, self.stop_signal)
         _reap(self.pid)
-        until(lambda: not _listens(self.port), what=f"the end of the server on port {self.port}")
+        until(lambda: not _is_alive(self.pid), within=30, what=f"the end of the server on port {self.port}")
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
@@ -121,58 +121,52 @@ def redis_database(address: str) -> Iterator[str]:
 
 def start_postgres() -> Server:
     """A PostgreSQL of our own on a free port: superuser `postgres`, no password, and no care for power cuts."""
-    directory, binaries = _new_directory(), _postgres_binaries()
+    binaries, directory, port = _postgres_binaries(), _new_directory(), _free_port()
     if not _is_reachable_by_all(binaries):
         binaries = Path(shutil.copytree(binaries.parent, directory / "postgresql", symlinks=True)) / "bin"
-    data, port = directory / "data", _free_port()
+    data = directory / "data"
     data.mkdir(mode=0o700)
     _give_away(data)
-    _run_as_nobody(
-        [
-            f"{binaries}/initdb",
-            "-D",
-            str(data),
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "--no-sync",
-        ],
-        directory,
-    )
-    settings = {
-        "fsync": "off",
-        "synchronous_commit": "off",
-        "full_page_writes": "off",
-        "max_connections": "200",
-    }
-    process = _start_as_nobody(
-        [
-            f"{binaries}/postgres", "-D", str(data), "-h", _HOST, "-p", str(port), "-k", str(data),
-            *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
-        ],
-        directory,
-    )  # fmt: skip
-    url = f"postgresql+psycopg://postgres@{_HOST}:{port}"
-    until(lambda: _answers_postgres(url), within=30, what=f"PostgreSQL (see {directory}/log)")
-    return Server(url, process, port, str(directory), signal.SIGINT)
+    cluster = ["-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+    _run_as_nobody([f"{binaries}/initdb", *cluster], directory)
+    place = ["-D", str(data), "-h", _HOST, "-p", str(port), "-k", str(data)]
+    pid = _start_as_nobody([f"{binaries}/postgres", *place, *_CARELESS], directory)
+    server = Server(f"postgresql+psycopg://postgres@{_HOST}:{port}", pid, port, str(directory), signal.SIGINT)
+    _wait_until_ready(server, lambda: _answers_postgres(server.url))
+    return server
+
+
+_CARELESS: Final = [
+    *("-c", "fsync=off"),
+    *("-c", "synchronous_commit=off"),
+    *("-c", "full_page_writes=off"),
+    *("-c", "max_connections=200"),
+]
 
 
 def start_redis(*options: str) -> Server:
     """A Redis of our own on a free port, which keeps nothing on disk. `options` go to its command line."""
-    directory, binary, port = _new_directory(), _redis_binary(), _free_port()
+    binary, directory, port = _redis_binary(), _new_directory(), _free_port()
     if not _is_reachable_by_all(binary):
         binary = Path(shutil.copy2(binary, directory))
     data = directory / "data"
     data.mkdir()
     _give_away(data)
     command = [str(binary), "--bind", _HOST, "--port", str(port), "--dir", str(data)]
-    process = _start_as_nobody([*command, "--save", "", "--appendonly", "no", *options], directory)
-    until(lambda: _listens(port), within=15, what=f"Redis (see {directory}/log)")
-    return Server(f"redis://{_HOST}:{port}", process, port, str(directory), signal.SIGTERM)
+    pid = _start_as_nobody([*command, "--save", "", "--appendonly", "no", *options], directory)
+    server = Server(f"redis://{_HOST}:{port}", pid, port, str(directory), signal.SIGTERM)
+    _wait_until_ready(server, lambda: _listens(port))
+    return server
+
+
+def _wait_until_ready(server: Server, is_ready: Callable[[], bool]) -> None:
+    until(
+        lambda: is_ready() or not _is_alive(server.pid), within=30, what=f"the server in {server.directory}"
+    )
+    if not _is_alive(server.pid):
+        log = Path(server.directory, "log").read_text(errors="replace")
+        server.stop()
+        raise ServerMissing(f"A server that was started ended at once. Its log: {log}")
 
 
 def release(shared: Path) -> None:
@@ -332,11 +326,17 @@ def _listens(port: int) -> bool:
 
 
 def _is_alive(pid: int) -> bool:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+        return not _is_zombie(pid)
+    return False
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether it has ended and only waits for its parent, another worker of this run, to ask how."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return False
 
 
 # PostgreSQL refuses to run as root, so what we start as root runs as `nobody`.
