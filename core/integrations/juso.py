@@ -100,7 +100,8 @@ class JusoProvider:
         return ApiRequest("GET", self._url, params)
 
     def judge(self, operation: str, response: ApiResponse) -> Judgement:
-        common = _common(response)
+        results = _results(response)
+        common = None if results is None else as_object(results.get("common"))
         code = None if common is None else text_of(common, "errorCode")
         if common is None or not code:
             return judge_status(response)
@@ -108,7 +109,7 @@ class JusoProvider:
             return _judge_code(code, detail_of(code, common.get("errorMessage")))
         if response.status != 200:  # noqa: PLR2004 -- only a success may say that all is well.
             return judge_status(response)
-        page = _page(response)
+        page = _page(results)
         if page is None:
             return Judgement(Verdict.MALFORMED, "the addresses are not in the format of juso")
         if operation == "get_address_details" and not page.addresses:
@@ -117,7 +118,7 @@ class JusoProvider:
 
     def read(self, operation: str, response: ApiResponse) -> AddressPage:  # noqa: ARG002 -- both answer alike.
         """The addresses found. Raises `ValueError` for a response that `judge` did not call OK."""
-        page = _page(response)
+        page = _page(_results(response))
         if page is None:
             raise ValueError("this is not an answer of juso")
         return page
@@ -140,9 +141,8 @@ class JusoProvider:
         return ApiResponse(200, (("Content-Type", "application/json;charset=UTF-8"),), body)
 
 
-def _common(response: ApiResponse) -> Mapping[str, object] | None:
-    results = as_object((read_object(response) or {}).get("results"))
-    return None if results is None else as_object(results.get("common"))
+def _results(response: ApiResponse) -> Mapping[str, object] | None:
+    return as_object((read_object(response) or {}).get("results"))
 
 
 def _judge_code(code: str, detail: str) -> Judgement:
@@ -154,8 +154,7 @@ def _judge_code(code: str, detail: str) -> Judgement:
     return Judgement(Verdict.UNAVAILABLE, detail)
 
 
-def _page(response: ApiResponse) -> AddressPage | None:
-    results = as_object((read_object(response) or {}).get("results"))
+def _page(results: Mapping[str, object] | None) -> AddressPage | None:
     common = None if results is None else as_object(results.get("common"))
     if results is None or common is None:
         return None

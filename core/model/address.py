@@ -8,7 +8,9 @@ from decimal import Decimal
 
 def tidy(text: str) -> str:
     """`text` with every run of white space and unprintable characters as one space, none at the ends."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    if not text.isprintable():
+        text = "".join(sign if sign.isprintable() else " " for sign in text)
+    return " ".join(text.split())
 
 
 @dataclass(frozen=True, slots=True)

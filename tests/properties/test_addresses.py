@@ -6,7 +6,7 @@ import dataclasses
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.client.provider import Params, Provider
@@ -90,6 +90,8 @@ def test_any_keyword_finds_typed_addresses_that_match_it_or_none() -> None:
         seen: set[Verdict] = set()
         hits: set[str] = set()
 
+        @example(keyword="테헤란로", page=1, page_size=10)
+        @example(keyword="%", page=1, page_size=10)
         @given(keyword=KEYWORDS, page=st.integers(1, 4), page_size=st.integers(1, 30))
         def search(keyword: str, page: int, page_size: int) -> None:
             for provider in providers:

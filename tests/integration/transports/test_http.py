@@ -296,7 +296,7 @@ def test_a_peer_that_does_not_speak_tls_is_a_disconnection(
     transport: HttpTransport, server: HttpServer
 ) -> None:
     server.garbage(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    met = fault(transport, get(server.url.replace("http://", "https://")), 2)
+    met = fault(transport, get(server.url.replace("http://", "https://")), 0.5)
     assert met.verdict in {Verdict.DISCONNECTED, Verdict.TIMED_OUT}
     assert not met.may_have_arrived
 
