@@ -35,7 +35,6 @@ try:
 except BongsuError as refusal:
     sys.stderr.write(f"{refusal}\n")
     sys.exit(REFUSED)
-options.enforce()
 api = create_api(hub)
 
 
@@ -44,6 +43,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     """From the first request to the last. A mounted app's own lifespan is run by whoever mounts it."""
     # Streamlit gives this logger a handler that no option takes away; requests are in our own log.
     logging.getLogger("uvicorn.access").disabled = True
+    options.enforce()  # here and not above: Streamlit reads its configuration once more before it starts.
     for name in _WARM:
         importlib.import_module(name)
     # After each run of a page everything that can be collected is looked through: 60 ms with these libraries,

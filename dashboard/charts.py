@@ -9,8 +9,6 @@ from typing import Final
 
 from core.model.health import HealthStatus
 
-_STEP: Final = 10
-_BAR: Final = 7
 _HEIGHT: Final = 32
 _LOOKS: Final = {
     HealthStatus.HEALTHY: ("#1f9d63", 1.0),
@@ -29,23 +27,18 @@ class Beat:
 
 
 def heartbeat_strip(beats: Sequence[Beat], *, alt: str, slots: int) -> str:
-    """An SVG strip of bars, the oldest first; slots without a check stay pale, so that the right end is now."""
-    empty = max(0, slots - len(beats))
-    pale = "".join(_bar(place, "#8793a1", 0.16, "", opacity=0.35) for place in range(empty))
-    bars = "".join(
-        _bar(empty + place, *_LOOKS[beat.status], beat.label) for place, beat in enumerate(beats[-slots:])
-    )
-    width = slots * _STEP
-    return (
-        f'<svg viewBox="0 0 {width} {_HEIGHT}" width="100%" height="{_HEIGHT}" preserveAspectRatio="none" '
-        f'role="img" aria-label="{escape(alt)}">{pale}{bars}</svg>'
-    )
+    """An HTML strip of bars, the oldest first; slots without a check stay pale, so that the right end is now."""
+    shown = beats[-slots:]
+    pale = _bar("#8793a1", 0.16, "", opacity=0.35) * (slots - len(shown))
+    bars = "".join(_bar(*_LOOKS[beat.status], beat.label) for beat in shown)
+    style = f"display:flex;align-items:flex-end;gap:2px;height:{_HEIGHT}px"
+    return f'<div role="img" aria-label="{escape(alt)}" style="{style}">{pale}{bars}</div>'
 
 
-def _bar(place: int, colour: str, share: float, label: str, *, opacity: float = 1.0) -> str:
-    height = round(_HEIGHT * share, 1)
-    title = f"<title>{escape(label)}</title>" if label else ""
-    return (
-        f'<rect x="{place * _STEP}" y="{_HEIGHT - height}" width="{_BAR}" height="{height}" rx="1.5" '
-        f'fill="{colour}" opacity="{opacity}">{title}</rect>'
+def _bar(colour: str, share: float, label: str, *, opacity: float = 1.0) -> str:
+    style = (
+        f"flex:1;min-width:1px;max-width:10px;height:{round(_HEIGHT * share)}px;border-radius:2px;"
+        f"background:{colour};opacity:{opacity}"
     )
+    title = f' title="{escape(label)}"' if label else ""
+    return f'<span style="{style}"{title}></span>'

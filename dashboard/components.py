@@ -18,6 +18,7 @@ from dashboard.plain import plain
 from dashboard.words import t
 
 T = TypeVar("T")
+_LONG_MS: Final = 10_000
 Colour = Literal["green", "orange", "red", "gray", "violet"]
 
 
@@ -52,19 +53,18 @@ def look_of(one: IntegrationOverview) -> Look:
     return STATUS[one.health.status] if one.health is not None else UNKNOWN
 
 
-def badge(look: Look, text: str = "") -> None:
-    """A state with its icon, its word and its colour; `text`, which is escaped, goes before the word."""
-    label = f"{plain(text)} {t(look.word)}" if text else t(look.word)
-    st.badge(label, icon=look.icon, color=look.colour)
+def badge(look: Look, text: str = "") -> str:
+    """A state as markdown, with its icon, its word and its colour; `text`, which is escaped, goes before the word."""
+    label = f"{plain(text, 40)} {t(look.word)}" if text else t(look.word)
+    return f":{look.colour}-badge[{look.icon} {label}]"
 
 
-def circuit_badge(circuit: CircuitView) -> None:
-    """One provider's circuit breaker, with how long it still refuses or how often it has failed."""
-    badge(CIRCUIT[circuit.state], circuit.provider)
-    if circuit.state is CircuitState.OPEN:
-        st.caption(t("circuit.retry", seconds=round(circuit.retry_after_s)))
-    elif circuit.failures:
-        st.caption(t("circuit.failures", count=circuit.failures))
+def circuit(view: CircuitView) -> str:
+    """One provider's circuit breaker as markdown, with how long it still refuses or how often it has failed."""
+    shown = badge(CIRCUIT[view.state], view.provider)
+    if view.state is CircuitState.OPEN:
+        return f"{shown} {t('circuit.retry', seconds=round(view.retry_after_s))}"
+    return f"{shown} {t('circuit.failures', count=view.failures)}" if view.failures else shown
 
 
 def moment(at: datetime) -> str:
@@ -74,16 +74,18 @@ def moment(at: datetime) -> str:
 
 
 def share(value: float | None) -> str:
-    """A rate as a percentage; never rounded up to 100 %."""
+    """A rate as a percentage; less than all is never rounded up to 100 %."""
     if value is None:
         return t("metric.none")
-    hundredths = min(round(value * 1000), 999) if value < 1 else 1000
-    return f"{hundredths / 10:.1f}%"
+    return "100%" if value >= 1 else f"{min(round(value * 100, 1), 99.9)}%"
 
 
-def milliseconds(value: float | None) -> str:
-    """A duration in milliseconds."""
-    return t("metric.none") if value is None else t("metric.ms", value=value)
+def duration(milliseconds: float | None) -> str:
+    """A duration: milliseconds below ten seconds, seconds above."""
+    if milliseconds is None:
+        return t("metric.none")
+    is_long = milliseconds >= _LONG_MS
+    return f"{milliseconds / 1000:,.1f} s" if is_long else f"{milliseconds:,.0f} ms"
 
 
 def check_table(history: Sequence[HealthCheck]) -> None:
@@ -128,8 +130,3 @@ def read(load: Callable[[], T], key: str) -> T | None:
 def show_unexpected_error() -> None:
     """What is shown when a page failed: that it did, and where to look."""
     st.error(t("error.unexpected_body"), title=t("error.unexpected"), icon=":material/error:")
-
-
-def names(values: Sequence[str]) -> str:
-    """Names in one line, escaped."""
-    return ", ".join(plain(value) for value in values)

@@ -32,7 +32,6 @@ def frame() -> None:
                     HERE / "app_pages" / "health.py",
                     title=t("health.title"),
                     icon=":material/monitor_heart:",
-                    url_path="health",
                     default=True,
                 )
             ]
@@ -60,21 +59,21 @@ def banner() -> None:
     """What changes the meaning of everything on the screen: made-up answers, and providers that are shut out."""
     overview = data.overview() if data.is_reachable() else []
     open_circuits = [
-        f"{one.title} ({circuit.provider})"
+        f"{plain(one.title, 40)} ({plain(circuit.provider, 40)})"
         for one in overview
         for circuit in one.circuits
         if circuit.state is CircuitState.OPEN
     ]
     if open_circuits:
-        st.error(t("banner.circuit", names=components.names(open_circuits)), icon=":material/block:")
+        st.error(t("banner.circuit", names=", ".join(open_circuits)), icon=":material/block:")
     made_up = _made_up(overview)
     if made_up:
         st.warning(made_up, icon=":material/science:")
 
 
 def _made_up(overview: list[IntegrationOverview]) -> str:
-    mocked = [one.title for one in overview if one.is_mock_mode]
-    lines = [t("banner.mock", names=components.names(mocked))] if mocked else []
+    mocked = [plain(one.title, 40) for one in overview if one.is_mock_mode]
+    lines = [t("banner.mock", names=", ".join(mocked))] if mocked else []
     if data.has_demo_traffic():
         lines.append(t("banner.demo"))
     return " ".join(lines)

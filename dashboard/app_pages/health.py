@@ -9,7 +9,7 @@ from core.model.overview import IntegrationOverview
 from core.model.role import Role
 from dashboard import components, data
 from dashboard.charts import Beat, heartbeat_strip
-from dashboard.components import STATUS, milliseconds, moment, share
+from dashboard.components import STATUS, duration, moment, share
 from dashboard.data import Person
 from dashboard.plain import plain
 from dashboard.words import t
@@ -28,7 +28,7 @@ def board() -> None:
     summary(overview)
     grid = st.grid("auto", min_column_width=400, gap="medium")
     for one in sorted(overview, key=_urgency):
-        with grid.cell(), st.container(border=True, key=f"card-{one.name}"):
+        with grid.cell(), st.container(border=True, gap="xsmall", key=f"card-{one.name}"):
             card(one, person)
 
 
@@ -46,26 +46,23 @@ def card(one: IntegrationOverview, person: Person) -> None:
     """One integration: status, last hour, circuits, checks."""
     heading(one, person)
     numbers(one)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption(t("circuit.label"))
-        for circuit in one.circuits:
-            components.circuit_badge(circuit)
+    if one.circuits:
+        circuits = " ".join(components.circuit(circuit) for circuit in one.circuits)
+        st.markdown(f"{t('circuit.label')} {circuits}")
     last_check(one, person)
     checks(one)
 
 
 def heading(one: IntegrationOverview, person: Person) -> None:
     """The name, the status, and the button to check at once."""
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        with st.container(horizontal=True, vertical_alignment="center", width="content"):
-            st.markdown(f"#### {plain(one.title)}")
-            components.badge(components.look_of(one))
-            if one.is_mock_mode:
-                components.badge(components.MOCK)
-        if person.role.allows(Role.OPERATOR) and one.is_enabled:
-            label = t("check.now")
-            if st.button(label, key=f"check-{one.name}", icon=":material/stethoscope:"):
-                check_now(one, person)
+    mock = f" {components.badge(components.MOCK)}" if one.is_mock_mode else ""
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        title = f"#### {plain(one.title, 60)} {components.badge(components.look_of(one))}{mock}"
+        st.markdown(title, width="content")
+        may_check = person.role.allows(Role.OPERATOR) and one.is_enabled
+        icon = ":material/stethoscope:"
+        if may_check and st.button(t("check.now"), key=f"check-{one.name}", icon=icon):
+            check_now(one, person)
 
 
 def check_now(one: IntegrationOverview, person: Person) -> None:
@@ -82,12 +79,13 @@ def numbers(one: IntegrationOverview) -> None:
     totals = one.totals
     shown = {
         "metric.success": share(totals.success_rate),
-        "metric.p95": milliseconds(totals.p95_ms),
+        "metric.p95": duration(totals.p95_ms),
         "metric.cache": share(totals.cache_hit_rate),
         "metric.calls": f"{totals.total:,}",
     }
+    st.caption(t("metric.window"))
     for column, (key, value) in zip(st.columns(4), shown.items(), strict=True):
-        column.metric(t(key), value, help=t("metric.window"))
+        column.metric(t(key), value)
 
 
 def last_check(one: IntegrationOverview, person: Person) -> None:

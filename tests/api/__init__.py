@@ -1,0 +1,1 @@
+"""The web layers, called as a server calls them."""

@@ -1,0 +1,1 @@
+"""The whole web process, seen through a browser."""
