@@ -7,6 +7,7 @@ and the primary key serves them all.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Final, cast
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from psycopg import Cursor
 
 _MOST_PARAMETERS: Final = 32_766
+_ESCAPED_NUL: Final = "\\u0000"
 _MILLISECOND: Final = timedelta(milliseconds=1)
 # Spelled as the partial index spells it: SQLite uses the index for no other wording.
 _FAILED: Final = text("NOT is_success")
@@ -52,14 +54,14 @@ class CallLog:
         if not records:
             return
         if self._database.is_sqlite:
-            self._insert(records, _sqlite_time)
+            self._insert(records)
             return
         from psycopg.errors import UniqueViolation
 
         try:
-            self._copy(records)
+            self._copy(records, _copy_in)
         except UniqueViolation:
-            self._insert(records, _same)
+            self._copy(records, _copy_new)
 
     def latest(
         self,
@@ -121,18 +123,20 @@ class CallLog:
         with self._database.reading() as connection:
             return [_call_row(row) for row in connection.execute(query).mappings()]
 
-    def _insert(self, records: Sequence[CallRecord], time: Callable[[datetime], object]) -> None:
+    def _insert(self, records: Sequence[CallRecord]) -> None:
         with self._database.writing() as connection:
-            _insert_new(connection, logs, [_log_values(record, time) for record in records])
+            _insert_new(connection, logs, [_log_values(record, _sqlite_time) for record in records])
             _insert_new(connection, bodies, [_body_values(record) for record in records])
 
-    def _copy(self, records: Sequence[CallRecord]) -> None:
+    def _copy(
+        self, records: Sequence[CallRecord], copy: Callable[[Cursor, Table, Iterable[_Row]], None]
+    ) -> None:
         with (
             self._database.writing() as connection,
             cast("Cursor", connection.connection.cursor()) as cursor,
         ):
-            _copy_in(cursor, logs, (_log_values(record, _same) for record in records))
-            _copy_in(cursor, bodies, (_body_values(record) for record in records))
+            copy(cursor, logs, (_log_values(record, _same) for record in records))
+            copy(cursor, bodies, (_body_values(record) for record in records))
 
 
 _FRAME_TYPES: Final = {
@@ -176,26 +180,40 @@ def _in_time(query: Select[tuple[object, ...]], start: datetime, end: datetime) 
 
 
 def _insert_new(connection: Connection, table: Table, rows: Sequence[_Row]) -> None:
-    """One statement for many rows: row by row, SQLite hands the interpreter's lock to others after each."""
+    """SQLite: one statement for many rows. After each step of a statement it lets other threads have the
+    interpreter, and row by row that is as many waits as there are rows.
+    """
     most = _MOST_PARAMETERS // len(table.columns)
     for first in range(0, len(rows), most):
         batch = rows[first : first + most]
-        statement = _insert_statement(table, len(batch), "?" if connection.dialect.name == "sqlite" else "%s")
-        connection.exec_driver_sql(statement, tuple(chain.from_iterable(batch)))
+        connection.exec_driver_sql(_insert_statement(table, len(batch)), tuple(chain.from_iterable(batch)))
 
 
-def _insert_statement(table: Table, rows: int, placeholder: str) -> str:
-    row = f"({', '.join([placeholder] * len(table.columns))})"
+def _insert_statement(table: Table, rows: int) -> str:
+    row = f"({', '.join('?' * len(table.columns))})"
     return (
-        f"INSERT INTO {table.name} ({', '.join(table.columns.keys())}) "  # noqa: S608 -- names from our own tables.
+        f"INSERT INTO {table.name} ({', '.join(table.columns.keys())}) "  # noqa: S608 -- names of our own tables.
         f"VALUES {', '.join([row] * rows)} ON CONFLICT DO NOTHING"
     )
 
 
 def _copy_in(cursor: Cursor, table: Table, rows: Iterable[_Row]) -> None:
+    """PostgreSQL: rows of which none is there already."""
     with cursor.copy(f"COPY {table.name} ({', '.join(table.columns.keys())}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row(row)
+
+
+def _copy_new(cursor: Cursor, table: Table, rows: Iterable[_Row]) -> None:
+    """PostgreSQL: rows of which some are there already. COPY itself knows no ON CONFLICT."""
+    names, incoming = ", ".join(table.columns.keys()), f"incoming_{table.name}"
+    cursor.execute(f"CREATE TEMPORARY TABLE {incoming} (LIKE {table.name}) ON COMMIT DROP")
+    with cursor.copy(f"COPY {incoming} ({names}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+    cursor.execute(
+        f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {incoming} ON CONFLICT DO NOTHING"  # noqa: S608 -- names of our own tables.
+    )
 
 
 def _same(time: datetime) -> object:
@@ -244,25 +262,29 @@ def _body_values(record: CallRecord) -> _Row:
         storable(exchange.request_body) if exchange else None,
         _pairs_json(exchange.response_headers) if exchange else None,
         storable(exchange.response_body) if exchange else None,
-        orjson.dumps([_attempt_values(attempt) for attempt in record.attempts]).decode(),
+        _attempts_json(record.attempts),
     )
 
 
 def _pairs_json(pairs: Pairs) -> str:
-    return orjson.dumps([(storable(name), storable(value)) for name, value in pairs]).decode()
+    return _json(pairs) or orjson.dumps([(storable(name), storable(value)) for name, value in pairs]).decode()
 
 
-def _attempt_values(attempt: Attempt) -> dict[str, object]:
-    return {
-        "provider": storable(attempt.provider),
-        "number": attempt.number,
-        "started_ms": attempt.started_ms,
-        "duration_ms": attempt.duration_ms,
-        "verdict": attempt.verdict.value,
-        "status": attempt.status,
-        "detail": storable(attempt.detail),
-        "retry_after": attempt.retry_after,
-    }
+def _attempts_json(attempts: Sequence[Attempt]) -> str:
+    return _json(attempts) or orjson.dumps([_mended(attempt) for attempt in attempts]).decode()
+
+
+def _json(value: object) -> str | None:
+    """JSON that every database can hold, None when some text in it has to be mended first."""
+    try:
+        document = orjson.dumps(value).decode()
+    except TypeError:  # a lone surrogate
+        return None
+    return None if _ESCAPED_NUL in document else document
+
+
+def _mended(attempt: Attempt) -> Attempt:
+    return replace(attempt, provider=storable(attempt.provider), detail=storable(attempt.detail))
 
 
 # Reading.

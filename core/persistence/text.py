@@ -21,7 +21,9 @@ def storable(text: str | None, longest: int | None = None) -> str | None:
         return None
     if not text.isascii():
         text = _without_lone_surrogates(text)
-    return text.replace("\0", _INSTEAD)[:longest]
+    if "\0" in text:
+        text = text.replace("\0", _INSTEAD)
+    return text if longest is None or len(text) <= longest else text[:longest]
 
 
 def _without_lone_surrogates(text: str) -> str:
