@@ -1,0 +1,307 @@
+"""The recorder: nothing that was put is lost or stored twice, and a call never pays for the sink."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from core.model.call_record import CallRecord
+from core.telemetry.recorder import Recorder
+from tests.builders import call_record
+from tests.fakes import FakeClock
+from tests.waiting import until
+
+PATIENCE = 20.0
+"""Seconds after which something that has to come at once is taken for missing."""
+
+
+class Shelf:
+    """A sink that keeps what it is given, and that can be made to fail, or to wait before it stores."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.batches: list[int] = []
+        self.error: Exception | None = None
+        self.asked = threading.Event()
+        self.may_store = threading.Event()
+        self.may_store.set()
+
+    def __call__(self, records: Sequence[CallRecord]) -> None:
+        self.asked.set()
+        assert self.may_store.wait(PATIENCE)
+        if self.error is not None:
+            raise self.error
+        self.batches.append(len(records))
+        self.ids += [record.id for record in records]
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture
+def recorder(shelf: Shelf, clock: FakeClock) -> Iterator[Recorder]:
+    recorder = Recorder(shelf, clock, capacity=100, batch=10)
+    yield recorder
+    shelf.error = None
+    shelf.may_store.set()
+    recorder.close()
+
+
+def put(recorder: Recorder, count: int) -> list[int]:
+    records = [call_record() for _ in range(count)]
+    for record in records:
+        recorder.put(record)
+    return [record.id for record in records]
+
+
+def test_no_thread_runs_before_the_first_record(recorder: Recorder) -> None:
+    """Neither importing nor making a recorder starts a thread."""
+    before = recorder._thread
+
+    put(recorder, 1)
+
+    assert before is None
+    assert recorder._thread is not None
+    assert recorder._thread.daemon
+
+
+def test_after_a_flush_everything_put_before_is_stored(recorder: Recorder, shelf: Shelf) -> None:
+    """Whoever writes and flushes can read it: in order, once each, in batches that are not larger than agreed."""
+    ids = put(recorder, 95)
+
+    assert recorder.flush(PATIENCE)
+
+    assert shelf.ids == ids
+    assert max(shelf.batches) <= 10
+    assert recorder.stats.written == 95
+
+
+def test_a_flush_of_nothing_returns_at_once(recorder: Recorder) -> None:
+    assert recorder.flush(PATIENCE)
+    assert recorder.stats.waiting == 0
+
+
+def test_records_are_stored_without_being_asked_for(recorder: Recorder, shelf: Shelf) -> None:
+    """Nobody needs to flush: the thread looks by itself."""
+    put(recorder, 1)
+
+    assert shelf.asked.wait(PATIENCE)
+
+
+def test_many_threads_lose_nothing_and_repeat_nothing(shelf: Shelf, clock: FakeClock) -> None:
+    recorder = Recorder(shelf, clock)
+
+    with ThreadPoolExecutor(8) as pool:
+        ids = [id_ for part in pool.map(lambda _: put(recorder, 500), range(8)) for id_ in part]
+
+    assert recorder.flush(PATIENCE)
+    assert sorted(shelf.ids) == sorted(ids)
+    recorder.close()
+
+
+def test_putting_does_not_wait_for_a_sink_that_hangs(recorder: Recorder, shelf: Shelf) -> None:
+    """While the sink does not return, records are taken all the same, and a flush says that they are not stored."""
+    shelf.may_store.clear()
+
+    ids = put(recorder, 50)
+
+    assert not recorder.flush(0.01)
+    assert recorder.stats.waiting >= 50
+    shelf.may_store.set()
+    assert recorder.flush(PATIENCE)
+    assert shelf.ids == ids
+
+
+def test_a_failing_sink_gets_the_same_records_again(recorder: Recorder, shelf: Shelf) -> None:
+    """What could not be stored is kept in order, the reason is told, and success forgets it."""
+    shelf.error = OSError("disk is full\nand more")
+    ids = put(recorder, 25)
+    assert not recorder.flush(0.3)
+    assert recorder.stats.last_error == "OSError: disk is full"
+
+    shelf.error = None
+
+    assert recorder.flush(PATIENCE)
+    assert shelf.ids == ids
+    after = recorder.stats
+    assert (after.dropped, after.last_error or "") == (0, "")
+
+
+@pytest.mark.fault("LW-01")
+@pytest.mark.fault("LW-08")
+def test_when_there_is_no_room_the_oldest_record_goes_and_is_counted(
+    recorder: Recorder, shelf: Shelf
+) -> None:
+    """Ten times the load that is kept leaves the newest records, a bounded queue, and a true count."""
+    shelf.error = OSError("locked")
+    ids = put(recorder, 1_000)
+
+    assert not recorder.flush(0.3)
+    assert recorder.stats.waiting <= 100 + 10
+    shelf.error = None
+    assert recorder.flush(PATIENCE)
+
+    stats = recorder.stats
+    assert stats.written + stats.dropped == 1_000
+    assert stats.dropped >= 1_000 - 110
+    assert shelf.ids == ids[-len(shelf.ids) :]
+
+
+def test_a_flush_ends_also_when_what_it_waited_for_was_dropped(recorder: Recorder, shelf: Shelf) -> None:
+    """The mark of a flush that falls out of a full queue is not forgotten."""
+    shelf.may_store.clear()
+    put(recorder, 1)
+    assert shelf.asked.wait(PATIENCE)
+    with ThreadPoolExecutor(1) as pool:
+        put(recorder, 5)
+        flushed = pool.submit(recorder.flush, PATIENCE)
+        until(lambda: len(recorder._queue) == 6, what="the mark")
+        put(recorder, 500)
+        shelf.may_store.set()
+
+        assert flushed.result(PATIENCE)
+
+
+def test_a_failing_sink_is_complained_of_once_a_minute(
+    shelf: Shelf, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often it is tried: the first failure is told at once, the next one a minute later."""
+    recorder = Recorder(shelf, clock)
+    shelf.error = OSError("locked")
+    put(recorder, 1)
+
+    for _ in range(3):
+        assert not recorder.flush(0.2)
+    assert [record.getMessage() for record in caplog.records] == ["recorder.failing"]
+    clock.advance(60)
+    assert not recorder.flush(0.2)
+    assert len(caplog.records) == 2
+    shelf.error = None
+    recorder.close()
+
+
+def test_closing_stores_what_is_waiting(recorder: Recorder, shelf: Shelf) -> None:
+    ids = put(recorder, 73)
+
+    recorder.close()
+
+    assert shelf.ids == ids
+    assert recorder.stats.waiting == 0
+
+
+def test_closing_gives_up_on_a_sink_that_fails_and_says_how_much_was_lost(
+    recorder: Recorder, shelf: Shelf
+) -> None:
+    shelf.error = OSError("gone")
+    put(recorder, 30)
+
+    recorder.close(timeout_s=0.1)
+
+    assert recorder.stats.dropped + recorder.stats.waiting >= 30
+    assert recorder.stats.written == 0
+
+
+def test_what_is_put_after_closing_is_counted_as_dropped(recorder: Recorder, shelf: Shelf) -> None:
+    put(recorder, 1)
+    recorder.close()
+
+    put(recorder, 3)
+
+    assert recorder.stats.dropped == 3
+    assert len(shelf.ids) == 1
+
+
+PROGRAM = """
+import os, signal, sys
+from pathlib import Path
+from core.clock import SystemClock
+from core.telemetry.recorder import Recorder, exit_on_sigterm
+from tests.builders import call_record
+
+path = Path(sys.argv[1])
+
+def sink(records):
+    with path.open("a") as file:
+        file.writelines(f"{os.getpid()} {record.id}\\n" for record in records)
+
+recorder = Recorder(sink, SystemClock())
+
+def put(count):
+    for _ in range(count):
+        recorder.put(call_record())
+"""
+ROOT = Path(__file__).parents[3]
+
+
+def run(program: str, path: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM + program, str(path)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+    )
+
+
+def stored(path: Path) -> list[tuple[int, int]]:
+    return [(int(pid), int(id_)) for pid, id_ in (line.split() for line in path.read_text().splitlines())]
+
+
+@pytest.mark.fault("LW-02")
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [("", 0), ("sys.exit(3)", 3), ("raise RuntimeError('lifespan')", 1)],
+    ids=["end of the program", "sys.exit", "an exception"],
+)
+def test_a_process_that_ends_stores_what_is_waiting(ending: str, code: int, tmp_path: Path) -> None:
+    """However a program ends by itself, 1,000 records that were put a moment ago are stored."""
+    done = run(f"put(1000)\n{ending}", tmp_path / "stored")
+
+    assert done.returncode == code, done.stderr
+    assert len(set(stored(tmp_path / "stored"))) == 1_000
+
+
+@pytest.mark.fault("LW-02")
+def test_a_process_that_gets_sigterm_stores_what_is_waiting(tmp_path: Path) -> None:
+    done = run(
+        "exit_on_sigterm()\nput(1000)\nos.kill(os.getpid(), signal.SIGTERM)\nsignal.pause()",
+        tmp_path / "stored",
+    )
+
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
+    assert len(set(stored(tmp_path / "stored"))) == 1_000
+
+
+@pytest.mark.fault("LW-07")
+def test_a_forked_child_records_by_itself_and_repeats_nothing(tmp_path: Path) -> None:
+    """The child has a thread of its own, stores what it puts, and leaves the parent's queue to the parent."""
+    done = run(
+        """
+put(300)
+child = os.fork()
+if child == 0:
+    put(200)
+    sys.exit(0 if recorder.flush(20) else 9)
+put(100)
+assert os.waitpid(child, 0)[1] == 0
+assert recorder.flush(20)
+print(os.getpid())
+""",
+        tmp_path / "stored",
+    )
+
+    assert done.returncode == 0, done.stderr
+    rows = stored(tmp_path / "stored")
+    by_parent = [row for row in rows if row[0] == int(done.stdout)]
+    assert (len(by_parent), len(rows) - len(by_parent)) == (400, 200)
+    assert len({id_ for _, id_ in rows}) == 600
