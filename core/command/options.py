@@ -12,6 +12,8 @@ import click
 
 from core.errors import BongsuError, SettingsRefused
 from core.hub import Hub, connect
+from core.settings import LogLevel
+from core.telemetry.logs import configure
 
 MALFORMED_SETTINGS = 2
 REFUSED = 1
@@ -48,6 +50,7 @@ def faults_as_sentences() -> Iterator[None]:
 
 @contextmanager
 def opened(data_dir: Path | None) -> Iterator[Hub]:
-    """A hub for the length of one command."""
+    """A hub for the length of one command, which says what it has to say itself."""
     with faults_as_sentences(), connect(data_dir=data_dir) as hub:
+        configure(LogLevel.ERROR, hub.settings.log_format, hub.redactor)
         yield hub

@@ -44,7 +44,7 @@ class AddressIntegration(BaseIntegration[AddressPage]):
         """The one address that `road_address` names. Raises `NotFound` when there is no such address."""
         page = self.call("get_address_details", {"keyword": road_address}, user_id=user_id)
         return IntegrationResponse(
-            value=page.value.addresses[0],
+            value=page.value.best_match(road_address) or page.value.addresses[0],
             source=page.source,
             provider=page.provider,
             trace_id=page.trace_id,

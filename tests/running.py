@@ -1,0 +1,89 @@
+"""The whole program as a person starts it: `bongsu up` in a process of its own, on a free loopback port."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.settings import environment_for_child
+from tests.waiting import until
+
+BONGSU = Path(sys.executable).with_name("bongsu")
+
+
+@dataclass
+class Running:
+    """A started `bongsu up`, and every line that it has printed so far."""
+
+    process: subprocess.Popen[str]
+    url: str
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def output(self) -> str:
+        return "".join(self.lines)
+
+    @property
+    def setup_url(self) -> str:
+        """The one-time address that it printed."""
+        found = re.search(r"http://\S+/setup\?token=\S+", self.output)
+        assert found, f"no set-up address in:\n{self.output}"
+        return found[0]
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C, and wait for the end. The exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(timeout=30)
+
+    def read(self) -> None:
+        """Keep what the program prints, until it ends."""
+        assert self.process.stdout is not None
+        self.lines.extend(iter(self.process.stdout.readline, ""))
+
+
+def free_port() -> int:
+    """A loopback port that nobody has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def bongsu_up(environ: Mapping[str, str], *arguments: str) -> Iterator[Running]:
+    """Start everything and wait until it is ready; stop it at the end, if that has not been done."""
+    port = free_port()
+    process = subprocess.Popen(
+        [str(BONGSU), "up", "--port", str(port), *arguments],
+        env=environment_for_child(**environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+    )
+    running = Running(process, f"http://127.0.0.1:{port}")
+    reader = threading.Thread(target=running.read, daemon=True)
+    reader.start()
+    try:
+        until(
+            lambda: "Ready at" in running.output or process.poll() is not None,
+            within=90,
+            what="`bongsu up` getting ready",
+        )
+        assert process.poll() is None, f"it ended at once:\n{running.output}"
+        yield running
+    finally:
+        if process.poll() is None:
+            running.interrupt()
+        reader.join(timeout=10)
+        assert process.stdout is not None
+        process.stdout.close()
+        print(running.output)  # noqa: T201 -- shown beside a failure.
