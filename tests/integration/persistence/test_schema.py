@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -158,18 +159,17 @@ def test_a_database_that_is_up_to_date_is_checked_without_alembic(database: Data
 def test_four_processes_that_start_at_once_migrate_once(blank_database: Database) -> None:
     """Each process waits at a barrier of its standard input, then upgrades; all of them succeed."""
     url = blank_database.engine.url.render_as_string(hide_password=False)
-    processes = [_python(_UPGRADE_WHEN_TOLD, url) for _ in range(4)]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
+    with ExitStack() as stack:
+        processes = [stack.enter_context(_python(_UPGRADE_WHEN_TOLD, url)) for _ in range(4)]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
 
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.close()
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.close()
 
-    assert [process.wait(60) for process in processes] == [0, 0, 0, 0]
-    for process in processes:
-        process.__exit__(None, None, None)
+        assert [process.wait(60) for process in processes] == [0, 0, 0, 0]
     assert schema.current(blank_database) == schema.HEAD
 
 
