@@ -85,7 +85,7 @@ _VALUE: Final = re.compile(
     | \\{2,}["'][^"']*+["']?                               # a string deeper still
     | [bru]?"(?:[^"\\]|\\.)++(?:"|\Z)
     | [bru]?'(?:[^'\\]|\\.)++(?:'|\Z)
-    | (?!(?:null|none|true|false|undefined)\b)[^\s&"'<>;]*[^\s&"'<>;,)}\]\\]
+    | (?![\[\]{}(),]|(?:null|none|true|false|undefined)\b)[^\s&"'<>;]*[^\s&"'<>;,)}\]\\]
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
@@ -95,7 +95,7 @@ _LINE: Final = re.compile(
 _NAME_RULES: Final = (
     _NameRule(  # in JSON, in a log line, in what Python prints
         re.compile(
-            r"""(?P<name>[\w-](?<![\w-][\w-])[\w-]++)(?:\\*["'])?\s{0,3}(?:=>|[:=]|%3[AaDd])\s{0,3}"""
+            r"""(?P<name>[\w-](?<![\w-][\w-])[\w-]++)(?:\\*["'])?\s{0,3}(?:=>|[:=]|%3[AaDd])[\s\[(]{0,3}"""
         ),
         _VALUE,
     ),
@@ -228,7 +228,9 @@ _SHAPE_RULES: Final = (
     _ShapeRule(re.compile(r"""(://)[^\s/:@?\#"'<>*]++(?=@)"""), _but_first),
     # credentials of HTTP
     _ShapeRule(
-        re.compile(r"([bB](?<![\w-].)(?:[eE][aA][rR][eE][rR]|[aA][sS][iI][cC])\s{1,3})([\w.~+/=-]{6,}+)"),
+        re.compile(
+            r"([bB](?<![\w-].)(?:[eE][aA][rR][eE][rR]|[aA][sS][iI][cC])(?:\s{1,3}|\+|%20))([\w.~+/=%-]{6,}+)"
+        ),
         _scheme,
     ),
     # JSON web tokens
@@ -283,7 +285,13 @@ def _forms(secret: str) -> set[str]:
     escaped = json.dumps(secret)[1:-1]
     forms = {secret, escaped, json.dumps(secret, ensure_ascii=False)[1:-1], json.dumps(escaped)[1:-1]}
     forms |= encoded | {re.sub("%..", lambda found: found[0].lower(), form) for form in encoded}
-    forms |= {html.escape(secret), repr(secret)[1:-1], raw.hex(), raw.hex().upper()}
+    forms |= {
+        html.escape(secret),
+        repr(secret)[1:-1],
+        secret.replace('"', '""'),
+        raw.hex(),
+        raw.hex().upper(),
+    }
     return forms | _base64_forms(raw)
 
 
