@@ -38,6 +38,7 @@ from core.state.guarded import GuardedState
 from core.state.memory import MemoryState
 from core.state.redis import RedisState
 from core.state.sqlite import SqliteState
+from core.telemetry import logs
 from core.telemetry.collector import MetricsCollector
 from core.telemetry.recorder import Recorder
 from core.transports.base import Transport
@@ -63,7 +64,9 @@ def connect(*, data_dir: Path | str | None = None, environ: Mapping[str, str] | 
     variables = dict(environment() if environ is None else environ)
     if data_dir is not None:
         variables[f"{PREFIX}DATA_DIR"] = str(data_dir)
-    return Hub.build(load(variables))
+    hub = Hub.build(load(variables))
+    logs.as_guest(hub.redactor)
+    return hub
 
 
 class Hub:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from core.clock import Clock
@@ -11,6 +11,7 @@ from core.config.templates import TEMPLATES
 from core.health.monitor import Checkable
 from core.metrics.totals import totals
 from core.metrics.window import aggregate, floor
+from core.model.call_row import CallRow
 from core.model.health import HealthRecord
 from core.model.metric_window import MetricWindow
 from core.model.overview import CallTotals, CircuitView, IntegrationOverview
@@ -56,8 +57,7 @@ class Overviews:
         newest = self._metrics.newest_start()
         cut = start if newest is None else min(max(newest, start), now)
         stored = self._metrics.between(start, cut)
-        rows = self._call_log.between(cut, now + timedelta(seconds=1))
-        return [*stored, *aggregate(rows, updated_at=now)]
+        return [*stored, *aggregate(self._rows(cut, now + timedelta(seconds=1)), updated_at=now)]
 
     def totals(self, name: str, last: timedelta) -> CallTotals:
         """What came of one integration's calls of the last so long."""
@@ -77,6 +77,12 @@ class Overviews:
             self._overview(integration, configs[name], windows, health.get(name), since)
             for name, integration in integrations.items()
         ]
+
+    def _rows(self, start: datetime, end: datetime) -> Iterator[CallRow]:
+        last: int | None = None
+        while page := self._call_log.between(start, end, after_id=last):
+            yield from page
+            last = page[-1].id
 
     def _overview(
         self,

@@ -73,6 +73,27 @@ def configure(level: LogLevel, fmt: LogFormat, redactor: Redactor, stream: TextI
     _route(handler, _LEVELS[level.value.upper()])
 
 
+def as_guest(redactor: Redactor) -> None:
+    """Speak through the loggers and handlers of whoever runs this process (a notebook, a back end), redacted.
+
+    Does nothing when the host has configured structlog, or a program of ours has called `configure`.
+    """
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            _add_trace_id,
+            structlog.processors.format_exc_info,
+            _Redaction(redactor),
+            _render_event,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
 def set_level(integration: str, level: LogLevel) -> None:
     """The least severe line that is still written about one integration."""
     logging.getLogger(f"bongsu.integration.{integration}").setLevel(_LEVELS[level.value.upper()])
@@ -124,10 +145,19 @@ def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     return _one_line(json.dumps(event, ensure_ascii=False))
 
 
+def _render_event(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    fields = dict(event)
+    return _one_line(_joined(str(fields.pop("event")), fields))
+
+
 def _render_console(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     fields = dict(event)
     head = f"{fields.pop('timestamp')} {fields.pop('level'):8} {fields.pop('logger')}: {fields.pop('event')}"
-    return _one_line(" ".join([head, *(f"{name}={_shown(value)}" for name, value in fields.items())]))
+    return _one_line(_joined(head, fields))
+
+
+def _joined(head: str, fields: Mapping[str, object]) -> str:
+    return " ".join([head, *(f"{name}={_shown(value)}" for name, value in fields.items())])
 
 
 def _shown(value: object) -> str:

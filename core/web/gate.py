@@ -2,7 +2,7 @@
 
 Nobody gets in before signing in; what is signed in is told to the pages by headers, which are taken off whatever
 a client sent first. The API's tokens are passed on, since the API checks every request itself. While there is no
-user yet, the set-up page is all there is.
+user yet, the set-up page is all that a browser gets.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ class Gate:
         headers = Headers(scope=scope)
         if not origin.is_host_allowed(headers, self._hub.settings):
             await responses.refuse(scope, receive, send, 400)
-        elif not await self._has_users():
-            await self._only_setup(scope, receive, send)
         elif _shows_token(scope, headers):
             await self._app(scope, receive, send)
+        elif not await self._has_users():
+            await self._only_setup(scope, receive, send)
         elif scope["method"] not in origin.SAFE_METHODS and not self._is_ours(headers):
             await responses.refuse(scope, receive, send, 403)
         elif scope["path"] in _OPEN_PATHS:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from core.model.identity import tracing
 from core.redaction import Redactor
 from core.settings import LogFormat, LogLevel
+from core.telemetry import logs
 from core.telemetry.logs import configure, set_level
 
 SECRET = "U01TX0FVVEgy/+c3ludGhldGlj=="
@@ -189,3 +190,31 @@ def test_a_console_line_reads_from_left_to_right() -> None:
     assert stream.getvalue().split("Z ", maxsplit=1)[1] == (
         f'info     bongsu.x: call.answered keyword="세종 대로" status=200 empty="" trace_id={TRACE}\n'
     )
+
+
+def test_a_guest_in_a_notebook_says_only_what_matters(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A process of somebody else's hears our warnings through its own handlers, redacted, and no more."""
+    structlog.reset_defaults()
+    logs.as_guest(Redactor(["s3cret-value"]))
+    with caplog.at_level(logging.WARNING):
+        log = structlog.get_logger("bongsu.guest")
+
+        log.info("call.answered")
+        log.warning("attempt_failed", detail="refused s3cret-value", attempt=2)
+
+    [line] = [record.getMessage() for record in caplog.records if record.name == "bongsu.guest"]
+    assert line.startswith("attempt_failed ")
+    assert "attempt=2" in line
+    assert "s3cret" not in line
+
+
+def test_a_guest_leaves_the_log_of_its_host_alone() -> None:
+    """Whoever has configured structlog keeps what was configured."""
+    structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
+    before = structlog.get_config()["processors"]
+
+    logs.as_guest(Redactor([]))
+
+    assert structlog.get_config()["processors"] is before
