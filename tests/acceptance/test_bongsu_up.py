@@ -1,0 +1,134 @@
+"""`bongsu up`: what a person sees who starts everything, and what is left when it stops."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from core.hub import VERSION, connect
+from core.model.role import Role
+from jobs.demo import USER
+from tests.running import Running, bongsu_up
+from tests.waiting import until
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """Settings with nothing but a data directory of their own."""
+    return {"BONGSU_DATA_DIR": str(tmp_path / "data")}
+
+
+def children(running: Running) -> list[psutil.Process]:
+    """The processes that it started, and theirs."""
+    return psutil.Process(running.process.pid).children(recursive=True)
+
+
+def is_free(running: Running) -> bool:
+    """Whether the port can be had again."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(running.url.rsplit(":", 1)[1]))) != 0
+
+
+@pytest.mark.smoke
+def test_the_first_start_says_where_it_is_and_how_to_come_in(environ: dict[str, str]) -> None:
+    """Version, mode, storage, address and one line with a one-time set-up address; no account exists."""
+    with bongsu_up(environ, "--no-demo") as running:
+        data = environ["BONGSU_DATA_DIR"]
+        assert running.lines[:7] == [
+            f"Bongsu {VERSION} in dev mode\n",
+            f"Data in SQLite, shared state in SQLite, files in {data}\n",
+            "Mock answers for: address\n",
+            "Demo traffic is off\n",
+            f"Dashboard: {running.url}   API: {running.url}/api/v1\n",
+            f"First start: make the administrator, within an hour, at {running.setup_url}\n",
+            "Starting …\n",
+        ]
+        assert running.output.count("/setup?token=") == 1
+        with connect(data_dir=data, environ={}) as hub:
+            assert hub.access.users() == []
+
+
+def test_a_start_with_a_user_says_how_to_sign_in(environ: dict[str, str]) -> None:
+    with connect(data_dir=environ["BONGSU_DATA_DIR"], environ={}) as hub:
+        hub.access.complete_setup(hub.access.new_setup_token(), "chief", "a long and quiet password")
+
+    with bongsu_up(environ, "--no-demo") as running:
+        assert "/setup" not in running.output
+        assert "Sign in with your name and password" in running.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_wish_to_stop_ends_every_process_and_frees_the_port(
+    environ: dict[str, str], number: signal.Signals
+) -> None:
+    with bongsu_up(environ, "--no-demo") as running:
+        started = children(running)
+        assert len(started) >= 2
+
+        running.process.send_signal(number)
+
+        assert running.process.wait(timeout=30) == 0
+        assert not any(process.is_running() for process in started)
+        assert is_free(running)
+    assert running.lines[-1] == "Stopped.\n"
+    assert "Traceback" not in running.output
+
+
+def test_when_one_process_dies_the_other_is_stopped_too(environ: dict[str, str]) -> None:
+    with bongsu_up(environ, "--no-demo") as running:
+        started = children(running)
+        jobs = next(process for process in started if "jobs" in process.cmdline())
+
+        jobs.kill()
+
+        assert running.process.wait(timeout=30) != 0
+        assert not any(process.is_running() for process in started)
+    assert running.lines[-1] == "The jobs process ended with exit code -9; everything is stopped.\n"
+
+
+def test_what_is_ready_answers_healthz_and_nothing_else_unsigned(environ: dict[str, str]) -> None:
+    with bongsu_up(environ, "--no-demo") as running:
+        health = httpx.get(f"{running.url}/healthz")
+        assert (health.status_code, health.text) == (200, "ok")
+        for path in ("/api/v1/health", "/api/v1/integrations", "/api/openapi.json", "/_stcore/metrics"):
+            assert httpx.get(f"{running.url}{path}").status_code in {401, 503}, path
+
+
+@pytest.mark.smoke
+def test_a_token_opens_the_api_even_before_the_first_user(environ: dict[str, str]) -> None:
+    """`bongsu token create` is enough for a program: nobody has to open a browser first."""
+    with bongsu_up(environ, "--no-demo") as running:
+        with connect(data_dir=environ["BONGSU_DATA_DIR"], environ={}) as hub:
+            secret = hub.access.create_api_token("script", Role.VIEWER, by="test").secret
+        signed = {"Authorization": f"Bearer {secret}"}
+
+        health = httpx.get(f"{running.url}/api/v1/health", headers=signed)
+        document = httpx.get(f"{running.url}/api/openapi.json", headers=signed)
+
+        assert health.status_code == 200
+        assert [one["name"] for one in health.json()["integrations"]] == ["address"]
+        assert "/v1/health" in document.text
+
+
+@pytest.mark.timeout(120)
+def test_demo_traffic_shows_within_a_minute_and_says_what_it_is(environ: dict[str, str]) -> None:
+    with bongsu_up(environ) as running:
+        assert "Demo traffic is on\n" in running.lines
+        with connect(data_dir=environ["BONGSU_DATA_DIR"], environ={}) as hub:
+            until(lambda: len(hub.calls("1h")) >= 3, within=60, what="three demo calls")
+            calls = hub.calls("1h")
+
+    assert set(calls["user_id"]) == {USER}
+    assert calls["is_mock"].all()
+
+
+@pytest.mark.parametrize("env", ["staging", "production"])
+def test_outside_dev_there_is_no_demo_traffic_whatever_is_asked(environ: dict[str, str], env: str) -> None:
+    with bongsu_up({**environ, "BONGSU_ENV": env}, "--demo") as running:
+        assert "Demo traffic is off\n" in running.lines
+        assert f"Bongsu {VERSION} in {env} mode\n" in running.lines
