@@ -20,7 +20,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple
-from urllib.parse import quote, quote_plus, unquote_plus
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 from core.model.message import Pairs
 
@@ -79,19 +79,20 @@ class _NameRule(NamedTuple):
 
 # Every pattern takes time in proportion to the text: runs are possessive or bounded, and a run begins only where
 # none is going on. That is looked at after the first character, so that the search can leap to such a character.
-_VALUE: Final = re.compile(
-    r"""
+_QUOTED: Final = r"""
       \\["'](?:[^\\"']|\\\\(?:\\?.))++(?:\\["']|\Z)        # a string in a string
     | \\{2,}["'][^"']*+["']?                               # a string deeper still
     | [bru]?"(?:[^"\\]|\\.)++(?:"|\Z)
     | [bru]?'(?:[^'\\]|\\.)++(?:'|\Z)
+"""
+_VALUE: Final = re.compile(
+    _QUOTED
+    + r"""
     | (?![\[\]{}(),]|(?:null|none|true|false|undefined)\b)[^\s&"'<>;]*[^\s&"'<>;,)}\]\\]
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
-_LINE: Final = re.compile(
-    r"""[bru]?\\*(?P<quote>["'])(?:(?!(?P=quote)).)++(?:(?P=quote)|\Z)|[^\r\n"'<>]++""", re.DOTALL
-)
+_LINE: Final = re.compile(_QUOTED + r"""| (?:[^\r\n"'<>\\]|(?<==)"[^"\r\n]*+")++""", re.VERBOSE | re.DOTALL)
 _NAME_RULES: Final = (
     _NameRule(  # in JSON, in a log line, in what Python prints
         re.compile(
@@ -280,10 +281,17 @@ _SHAPE_RULES: Final = (
 def _forms(secret: str) -> set[str]:
     """The forms in which carriers hold a secret."""
     raw = secret.encode("utf-8", "surrogatepass")
+    decoded = unquote(secret)  # some providers hand out their keys percent-encoded
     once = {quote(raw, safe=""), quote(raw), quote_plus(raw)}
     encoded = once | {quote(form, safe="") for form in once}
     escaped = json.dumps(secret)[1:-1]
-    forms = {secret, escaped, json.dumps(secret, ensure_ascii=False)[1:-1], json.dumps(escaped)[1:-1]}
+    forms = {
+        secret,
+        decoded,
+        escaped,
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        json.dumps(escaped)[1:-1],
+    }
     forms |= encoded | {re.sub("%..", lambda found: found[0].lower(), form) for form in encoded}
     forms |= {
         html.escape(secret),
@@ -316,6 +324,7 @@ class Redactor:
     def __init__(self, secrets: Iterable[str]) -> None:
         """`secrets` are the values that are configured; those shorter than 6 characters are left to their names."""
         forms = {form for secret in secrets if len(secret) >= _SHORTEST_SECRET for form in _forms(secret)}
+        forms = {form for form in forms if len(form) >= _SHORTEST_SECRET}
         self._forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
     def text(self, text: str) -> str:

@@ -398,6 +398,13 @@ def test_a_resident_number_is_known_however_it_is_written(strange: Redactor, num
     assert strange.text(f"번호 {number}입니다") == f"번호 {MASK}입니다"
 
 
+def test_milliseconds_are_no_resident_number_unless_the_checksum_says_so(strange: Redactor) -> None:
+    """13 joined digits of the years 14 to 20 look like a time of 2014 to 2033."""
+    assert strange.text("1512313234567") == "1512313234567"
+    assert strange.text("1512313234560") == MASK
+    assert strange.text("151231-3234567") == MASK
+
+
 def test_the_ends_of_a_telephone_number_stay(strange: Redactor) -> None:
     """An operator can still tell whose message it was."""
     assert strange.text("010-1234-5678 로 보냈습니다") == "010-***-5678 로 보냈습니다"
@@ -444,10 +451,29 @@ def test_a_whole_header_goes_whatever_is_in_it(strange: Redactor) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'Authorization: Digest username="a", response="hidden", qop=auth',
+        json.dumps({"Authorization": 'Digest a="b", response="hidden"'}),
+        repr({"Authorization": 'Digest a="b", it\'s="hidden"'}),
+    ],
+)
+def test_quotes_within_a_header_do_not_end_it(strange: Redactor, line: str) -> None:
+    assert "hidden" not in strange.text(line)
+
+
+def test_a_key_that_was_handed_out_encoded_is_known_decoded_too() -> None:
+    redactor = Redactor(["hYt%2Bx%2F3k%3D%3D"])
+
+    assert redactor.text("a hYt+x/3k== b hYt%2Bx%2F3k%3D%3D c") == "a *** b *** c"
+
+
 def test_a_short_secret_is_left_to_its_name() -> None:
     """Five characters would be found everywhere."""
     assert Redactor(["abcde", ""]).text("abcdefg") == "abcdefg"
     assert Redactor(["abcde"]).text("password=abcde") == "password=***"
+    assert Redactor(["%41%42"]).text("ABC %41%42") == "ABC ***"
 
 
 def test_a_secret_within_another_one_leaves_nothing_of_the_longer() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -93,3 +95,23 @@ def test_bytes_of_another_length_are_refused() -> None:
     for blob in (b"", packed[:10], packed[:-1], packed + b"\0"):
         with pytest.raises(ValueError, match="packed histogram"):
             LatencyHistogram.unpack(blob)
+
+
+@pytest.mark.parametrize(
+    ("version", "width", "index", "fault"),
+    [
+        (2, 1, 10, "version 2"),
+        (1, 3, 10, "wrong length"),
+        (1, 2, 10, "wrong length"),
+        (1, 1, 60_000, "does not exist"),
+    ],
+)
+def test_a_form_that_is_not_known_is_refused_although_the_checksum_fits(
+    version: int, width: int, index: int, fault: str
+) -> None:
+    """Bytes that another version of the code wrote are told from ours, and never half understood."""
+    checked = struct.pack("<BBHddHB", version, width, 1, 5.0, 5.0, index, 1)
+    blob = struct.pack("<I", zlib.crc32(checked)) + checked
+
+    with pytest.raises(ValueError, match=fault):
+        LatencyHistogram.unpack(blob)
