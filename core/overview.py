@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 from core.clock import Clock
 from core.config.integration import IntegrationConfig
@@ -14,12 +15,15 @@ from core.metrics.window import aggregate, floor
 from core.model.call_row import CallRow
 from core.model.health import HealthRecord
 from core.model.metric_window import MetricWindow
-from core.model.overview import CallTotals, CircuitView, IntegrationOverview
+from core.model.overview import CallTotals, CircuitView, IntegrationOverview, MinuteCount
 from core.persistence.call_log import CallLog
 from core.persistence.health import HealthStore
 from core.persistence.metrics import MetricsStore
 from core.policies.admission import circuit_state
 from core.state.base import StateStore
+
+MINUTES_SHOWN: Final = timedelta(minutes=30)
+"""How much of the newest past is shown minute by minute."""
 
 _TITLES = {template.name: template.title for template in TEMPLATES}
 
@@ -72,11 +76,21 @@ class Overviews:
         """Every integration, in the order of `integrations`."""
         windows = self.windows(last)
         health = self._health.all()
+        minutes = self._minutes()
         since = floor(self._clock.now() - last)
         return [
-            self._overview(integration, configs[name], windows, health.get(name), since)
+            self._overview(
+                integration, configs[name], windows, health.get(name), minutes.get(name, []), since
+            )
             for name, integration in integrations.items()
         ]
+
+    def _minutes(self) -> dict[str, list[MinuteCount]]:
+        now = self._clock.now()
+        found: dict[str, list[MinuteCount]] = {}
+        for count in self._call_log.by_minute(now - MINUTES_SHOWN, now + timedelta(seconds=1)):
+            found.setdefault(count.integration, []).append(count)
+        return found
 
     def _rows(self, start: datetime, end: datetime) -> Iterator[CallRow]:
         last: int | None = None
@@ -90,6 +104,7 @@ class Overviews:
         config: IntegrationConfig,
         windows: Sequence[MetricWindow],
         health: HealthRecord | None,
+        minutes: Sequence[MinuteCount],
         since: datetime,
     ) -> IntegrationOverview:
         return IntegrationOverview(
@@ -105,6 +120,7 @@ class Overviews:
             health=health,
             totals=totals([window for window in windows if window.integration_name == integration.name]),
             since=since,
+            minutes=tuple(minutes),
         )
 
     def _circuit(self, integration: Checkable, provider: str, circuit: str) -> CircuitView:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -18,6 +18,11 @@ class Source(StrEnum):
     MANUAL = "manual"
     DEFAULT = "default"
     MOCK = "mock"
+
+
+STAND_INS: Final = (Source.STALE, Source.MANUAL, Source.DEFAULT)
+"""What may stand in for the answer of a provider that fails, best first: an old answer of the provider's own, then
+a person's entry, then the configured default."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from core.model.health import CircuitState
 from core.model.message import Pairs
 from core.model.verdict import Verdict
 
-_SEQUENCE_BITS = 22
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SEQUENCE_BITS = 22
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def record_id(at: datetime, sequence: int) -> int:
@@ -19,8 +19,8 @@ def record_id(at: datetime, sequence: int) -> int:
 
     It is row id, partition key and idempotency key of a call-log row at once. `sequence` is taken modulo 2²².
     """
-    milliseconds = (at - _EPOCH) // timedelta(milliseconds=1)
-    return (milliseconds << _SEQUENCE_BITS) | (sequence % (1 << _SEQUENCE_BITS))
+    milliseconds = (at - EPOCH) // timedelta(milliseconds=1)
+    return (milliseconds << SEQUENCE_BITS) | (sequence % (1 << SEQUENCE_BITS))
 
 
 def first_id_at(at: datetime) -> int:

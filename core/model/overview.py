@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from core.model.health import CircuitState, HealthRecord
+from core.model.health import CircuitState, HealthRecord, HealthStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,17 @@ class CallTotals:
 
 
 @dataclass(frozen=True, slots=True)
+class MinuteCount:
+    """What came of one integration's calls of one minute, which begins at `minute`. `mean_ms` is what they took."""
+
+    integration: str
+    minute: datetime
+    total: int
+    failed: int
+    mean_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class CircuitView:
     """The circuit breaker of one provider now. `retry_after_s` is how long it refuses, 0 when it does not."""
 
@@ -48,7 +59,10 @@ class CircuitView:
 
 @dataclass(frozen=True, slots=True)
 class IntegrationOverview:
-    """One integration: what it is, how well it is (None before the first check), and its last hour."""
+    """One integration: what it is, how well it is (None before the first check), and its last hour.
+
+    `totals` are of the calls from `since` until now; `minutes` are the newest minutes that had calls, oldest first.
+    """
 
     name: str
     title: str
@@ -59,6 +73,23 @@ class IntegrationOverview:
     health: HealthRecord | None
     totals: CallTotals
     since: datetime
+    minutes: tuple[MinuteCount, ...] = ()
+
+    @property
+    def status(self) -> HealthStatus | None:
+        """How well it is now: as the last check found it, and no better than its circuits are at this moment.
+
+        With every circuit open it is unhealthy, with one that is not closed degraded. None before the first check.
+        """
+        if self.health is None:
+            return None
+        return max(self.health.status, self._status_of_circuits(), key=lambda status: status.badness)
+
+    def _status_of_circuits(self) -> HealthStatus:
+        states = {circuit.state for circuit in self.circuits}
+        if states == {CircuitState.OPEN}:
+            return HealthStatus.UNHEALTHY
+        return HealthStatus.HEALTHY if states <= {CircuitState.CLOSED} else HealthStatus.DEGRADED
 
     @property
     def worst_circuit(self) -> CircuitState:

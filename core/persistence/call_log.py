@@ -13,13 +13,15 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, cast
 
 import orjson
-from sqlalchemy import Connection, RowMapping, Select, Table, select, text
+from sqlalchemy import Connection, RowMapping, Select, Table, func, select, text
 
+from core.errors import InvalidRequest
 from core.model.answer import Source
-from core.model.call_record import Attempt, CallRecord, first_id_at
+from core.model.call_record import EPOCH, SEQUENCE_BITS, Attempt, CallRecord, first_id_at
 from core.model.call_row import CallBodies, CallRow
 from core.model.health import CircuitState
 from core.model.message import Pairs
+from core.model.overview import MinuteCount
 from core.model.verdict import Verdict
 from core.persistence.database import Database
 from core.persistence.tables import integration_call_bodies as bodies
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 _MOST_PARAMETERS: Final = 32_766
 _ESCAPED_NUL: Final = "\\u0000"
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_IDS_A_MINUTE: Final = 60_000 << SEQUENCE_BITS
 # Spelled as the partial index spells it: SQLite uses the index for no other wording.
 _FAILED: Final = text("NOT is_success")
 
@@ -92,6 +95,32 @@ class CallLog:
         if after_id is not None:
             query = query.where(logs.c.id > after_id)
         return self._rows(query)
+
+    def by_minute(self, start: datetime, end: datetime) -> list[MinuteCount]:
+        """What came of the calls of each minute and integration that had any, oldest first.
+
+        Minutes are whole minutes of UTC; the first may be cut by `start`. Callers' own mistakes that were found
+        before anything was sent are not counted, as in `core.metrics.window`.
+        """
+        minute = (logs.c.id // _IDS_A_MINUTE).label("minute")
+        query = (
+            _in_time(
+                select(
+                    logs.c.integration_name,
+                    minute,
+                    func.count().label("total"),
+                    func.count().filter(_FAILED).label("failed"),
+                    func.avg(logs.c.duration_ms).label("mean_ms"),
+                ),
+                start,
+                end,
+            )
+            .where(logs.c.error_type.is_distinct_from(InvalidRequest.__name__))
+            .group_by(logs.c.integration_name, minute)
+            .order_by(minute, logs.c.integration_name)
+        )
+        with self._database.reading() as connection:
+            return [_minute_count(row) for row in connection.execute(query).mappings()]
 
     def by_trace(self, trace_id: str) -> list[CallRow]:
         """Every call of one trace, oldest first."""
@@ -164,6 +193,16 @@ _FRAME_TYPES: Final = {
     "is_rate_limited": "bool",
     "limiter_wait_ms": "float64",
 }
+
+
+def _minute_count(row: RowMapping) -> MinuteCount:
+    return MinuteCount(
+        integration=row["integration_name"],
+        minute=EPOCH + timedelta(minutes=row["minute"]),
+        total=row["total"],
+        failed=row["failed"],
+        mean_ms=float(row["mean_ms"]),
+    )
 
 
 def _in_time(query: Select[tuple[object, ...]], start: datetime, end: datetime) -> Select[tuple[object, ...]]:

@@ -11,7 +11,7 @@ from core.clock import Clock
 from core.errors import RateLimited
 from core.metrics.totals import Percentiles, percentiles
 from core.metrics.window import WINDOW_MINUTES, CallMeasure, aggregate, floor
-from core.model.answer import Source
+from core.model.answer import STAND_INS, Source
 from core.model.call_record import CallRecord
 from core.model.metric_window import MetricWindow
 
@@ -111,10 +111,12 @@ def _start(now: datetime, newest: datetime | None) -> datetime:
 
 
 def _outcome(record: CallRecord) -> tuple[int, str]:
+    if record.source in STAND_INS:
+        return logging.WARNING, "call.stood_in_for"
     if not record.is_success:
         return logging.ERROR, "call.failed"
     if record.error_type is not None:
-        return logging.WARNING, "call.stood_in_for"
+        return logging.INFO, "call.callers_mistake"
     return logging.INFO, "call.cached" if record.source is Source.CACHE else "call.answered"
 
 

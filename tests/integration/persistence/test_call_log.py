@@ -17,6 +17,7 @@ from core.model.answer import Source
 from core.model.call_record import Attempt, CallRecord, Exchange, record_id
 from core.model.call_row import CallRow
 from core.model.health import CircuitState
+from core.model.overview import MinuteCount
 from core.model.verdict import Verdict
 from core.persistence.call_log import CallLog
 from core.persistence.database import Database
@@ -394,4 +395,25 @@ def test_a_frame_has_the_same_columns_and_types_with_and_without_rows(database: 
 def test_a_row_has_the_columns_of_its_table_in_their_order() -> None:
     assert [column.name for column in metadata.tables["integration_call_logs"].columns] == [
         field.name for field in fields(CallRow)
+    ]
+
+
+def test_calls_are_counted_by_the_minute_of_their_start(database: Database) -> None:
+    """A minute that had no call is not there, and a mistake of the caller's own is not counted."""
+    call_log = CallLog(database)
+    call_log.append(
+        [
+            call_record(created_at=NOON, duration_ms=10),
+            call_record(created_at=NOON + timedelta(seconds=59.9), duration_ms=30, is_success=False),
+            call_record(created_at=NOON + timedelta(minutes=2), duration_ms=7, integration="sms"),
+            call_record(created_at=NOON + timedelta(minutes=2), error_type="InvalidRequest"),
+            call_record(created_at=NOON + timedelta(minutes=9)),
+        ]
+    )
+
+    counts = call_log.by_minute(NOON, NOON + timedelta(minutes=5))
+
+    assert counts == [
+        MinuteCount("address", NOON, total=2, failed=1, mean_ms=20),
+        MinuteCount("sms", NOON + timedelta(minutes=2), total=1, failed=0, mean_ms=7),
     ]

@@ -78,7 +78,11 @@ def told(record: CallRecord) -> list[tuple[str, str]]:
         (call_record(), ("INFO", "call.answered")),
         (call_record(source=Source.CACHE, exchange=None), ("INFO", "call.cached")),
         (call_record(source=Source.MOCK, is_mock=True), ("INFO", "call.answered")),
-        (call_record(source=Source.STALE, error_type="CircuitOpen"), ("WARNING", "call.stood_in_for")),
+        (
+            call_record(source=Source.STALE, is_success=False, error_type="CircuitOpen"),
+            ("WARNING", "call.stood_in_for"),
+        ),
+        (call_record(source=None, error_type="NotFound"), ("INFO", "call.callers_mistake")),
         (failed_call(), ("ERROR", "call.failed")),
     ],
 )
