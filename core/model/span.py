@@ -15,7 +15,7 @@ def span(text: str) -> timedelta:
 
     Raises `ValueError` for anything else, and for a span of nothing or of more than 400 days.
     """
-    match = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
     if match is None:
         raise ValueError(f"{text!r} is not a span of time; write it like 15m, 1h or 7d.")
     length = timedelta(**{_UNITS[match[2]]: int(match[1])})
