@@ -15,7 +15,8 @@ import streamlit as st
 import structlog
 from starlette.middleware import Middleware
 
-from core.errors import BongsuError
+from core.errors import BongsuError, SettingsRefused
+from core.telemetry.logs import configure
 from core.web.access_log import AccessLog
 from core.web.api import create_api, mounted
 from core.web.gate import Gate
@@ -26,7 +27,8 @@ from core.web.sign_in import SignInPages
 from dashboard import data, options
 from dashboard.components import show_unexpected_error
 
-REFUSED: Final = 2
+MALFORMED_SETTINGS: Final = 2
+REFUSED: Final = 1
 _WARM: Final = ("pandas", "pyarrow", "plotly.graph_objects")
 _log = structlog.get_logger("bongsu.web")
 
@@ -34,16 +36,18 @@ try:
     hub = data.hub()
 except BongsuError as refusal:
     sys.stderr.write(f"{refusal}\n")
-    sys.exit(REFUSED)
+    sys.exit(MALFORMED_SETTINGS if isinstance(refusal, SettingsRefused) else REFUSED)
 api = create_api(hub)
 
 
 @asynccontextmanager
 async def lifespan(_app: st.App) -> AsyncIterator[None]:
     """From the first request to the last. A mounted app's own lifespan is run by whoever mounts it."""
+    # Here and not above: Streamlit sets its own log and options up once more before it starts.
+    configure(hub.settings.log_level, hub.settings.log_format, hub.redactor)
+    options.enforce()
     # Streamlit gives this logger a handler that no option takes away; requests are in our own log.
     logging.getLogger("uvicorn.access").disabled = True
-    options.enforce()  # here and not above: Streamlit reads its configuration once more before it starts.
     for name in _WARM:
         importlib.import_module(name)
     # After each run of a page everything that can be collected is looked through: 60 ms with these libraries,

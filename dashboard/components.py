@@ -15,7 +15,7 @@ from core.model.health import CircuitState, HealthCheck, HealthStatus
 from core.model.overview import CircuitView, IntegrationOverview
 from dashboard import data
 from dashboard.plain import plain
-from dashboard.words import t
+from dashboard.words import t, title_of
 
 T = TypeVar("T")
 _LONG_MS: Final = 10_000
@@ -51,6 +51,11 @@ def look_of(one: IntegrationOverview) -> Look:
     if not one.is_enabled:
         return OFF
     return STATUS[one.health.status] if one.health is not None else UNKNOWN
+
+
+def title(one: IntegrationOverview) -> str:
+    """What an integration is called, as markdown."""
+    return plain(title_of(one.name, one.title), 60)
 
 
 def badge(look: Look, text: str = "") -> str:

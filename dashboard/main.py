@@ -59,7 +59,7 @@ def banner() -> None:
     """What changes the meaning of everything on the screen: made-up answers, and providers that are shut out."""
     overview = data.overview() if data.is_reachable() else []
     open_circuits = [
-        f"{plain(one.title, 40)} ({plain(circuit.provider, 40)})"
+        f"{components.title(one)} ({plain(circuit.provider, 40)})"
         for one in overview
         for circuit in one.circuits
         if circuit.state is CircuitState.OPEN
@@ -72,7 +72,7 @@ def banner() -> None:
 
 
 def _made_up(overview: list[IntegrationOverview]) -> str:
-    mocked = [plain(one.title, 40) for one in overview if one.is_mock_mode]
+    mocked = [components.title(one) for one in overview if one.is_mock_mode]
     lines = [t("banner.mock", names=", ".join(mocked))] if mocked else []
     if data.has_demo_traffic():
         lines.append(t("banner.demo"))

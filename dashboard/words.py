@@ -60,6 +60,7 @@ WORDS: Final[dict[Language, dict[str, str]]] = {
         "history.circuit": "차단기",
         "history.duration": "소요 (ms)",
         "history.message": "내용",
+        "integration.address": "주소 검색",
         "empty.title": "등록된 연동이 없습니다",
         "empty.body": "주소 검색 연동의 키를 환경 변수로 설정하거나 모의 모드를 켠 뒤 Bongsu를 다시 시작해 주세요.",
         "error.storage": "데이터베이스가 응답하지 않습니다",
@@ -118,6 +119,7 @@ WORDS: Final[dict[Language, dict[str, str]]] = {
         "history.circuit": "Circuit breaker",
         "history.duration": "Took (ms)",
         "history.message": "Message",
+        "integration.address": "Address search",
         "empty.title": "No integration is registered",
         "empty.body": "Set the keys of the address search in the environment, or switch its mock mode on, then start Bongsu again.",
         "error.storage": "The database does not answer",
@@ -137,3 +139,8 @@ def language() -> Language:
 def t(key: str, **values: object) -> str:
     """The words for a key, with its values filled in."""
     return WORDS[language()][key].format(**values)
+
+
+def title_of(name: str, title: str) -> str:
+    """What an integration is called in the language of the screen; its own title when it has no word here."""
+    return WORDS[language()].get(f"integration.{name}", title)

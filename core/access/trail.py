@@ -12,7 +12,6 @@ from core.persistence.audit import AuditEntry, Transaction
 
 NOBODY: Final = "(unknown)"
 """The actor of whoever did not give a name we know: what was typed instead may be a password."""
-_LONGEST_SUBJECT: Final = 255
 
 
 class Trail:
@@ -65,7 +64,7 @@ class Trail:
                 created_at=self._clock.now(),
                 actor=actor,
                 action=action,
-                subject=subject[:_LONGEST_SUBJECT],
+                subject=subject,
                 is_allowed=is_allowed,
                 details=details,
                 address=address or None,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, select, update
 
 from core.model.role import Role
 from core.persistence.tables import api_tokens
+from core.persistence.text import storable
+
+_LONGEST_NAME: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,11 @@ class ApiToken:
 
 
 def add(connection: Connection, token: ApiToken) -> None:
-    """Store a new token."""
+    """Store a new token. A name of more than 64 characters is cut there."""
     connection.execute(
         api_tokens.insert().values(
             id=token.id,
-            name=token.name,
+            name=storable(token.name, _LONGEST_NAME),
             token_hash=token.token_hash,
             role=token.role.value,
             created_at=token.created_at,

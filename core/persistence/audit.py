@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import Final, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import Connection, select
 
 from core.persistence.tables import audit_log
+from core.persistence.text import storable
 
 Transaction: TypeAlias = Connection
 """An open transaction, as rooms above call it that pass one on and never look inside."""
+
+
+_LONGEST_NAME: Final = 64
+_LONGEST_SUBJECT: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +44,12 @@ def append(connection: Connection, entry: AuditEntry) -> None:
         audit_log.insert().values(
             id=entry.id,
             created_at=entry.created_at,
-            actor=entry.actor,
-            action=entry.action,
-            subject=entry.subject,
+            actor=storable(entry.actor, _LONGEST_NAME),
+            action=storable(entry.action, _LONGEST_NAME),
+            subject=storable(entry.subject, _LONGEST_SUBJECT),
             is_allowed=entry.is_allowed,
-            details=dict(entry.details),
-            address=entry.address,
+            details={storable(name): storable(value) for name, value in entry.details.items()},
+            address=storable(entry.address, _LONGEST_NAME),
         )
     )
 

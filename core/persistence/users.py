@@ -7,10 +7,10 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from core.model.role import Role
 from core.persistence.tables import users
+from core.persistence.upsert import insert_new
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +28,17 @@ class User:
 
 def add(connection: Connection, user: User) -> bool:
     """Store a new user. False when the name is taken."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    added = connection.execute(
-        insert(users)
-        .values(
-            id=user.id,
-            name=user.name,
-            password_hash=user.password_hash,
-            role=user.role.value,
-            is_active=user.is_active,
-            preferences={},
-            created_at=user.created_at,
-            password_changed_at=user.password_changed_at,
-        )
-        .on_conflict_do_nothing(index_elements=["name"])
-    )
-    return added.rowcount == 1
+    row = {
+        "id": user.id,
+        "name": user.name,
+        "password_hash": user.password_hash,
+        "role": user.role.value,
+        "is_active": user.is_active,
+        "preferences": {},
+        "created_at": user.created_at,
+        "password_changed_at": user.password_changed_at,
+    }
+    return insert_new(connection, users, row)
 
 
 def by_name(connection: Connection, name: str) -> User | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from starlette.types import Scope
 from core.settings import Settings
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_HOST: Final = re.compile(r"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<name>[\w.-]+))(?::[0-9]{1,5})?")
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -81,9 +83,6 @@ def _place(origin: str) -> str:
 
 
 def _name(host: str) -> str:
-    try:
-        split = urlsplit(f"//{host}")
-    except ValueError:
-        return ""
-    has_more = split.path or split.query or split.fragment or split.username is not None
-    return "" if has_more else (split.hostname or "").rstrip(".")
+    """The name in a `Host` header, without its port; empty when it holds anything beside them."""
+    match = _HOST.fullmatch(host.lower())
+    return "" if match is None else (match["six"] or match["name"]).rstrip(".")

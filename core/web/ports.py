@@ -8,6 +8,7 @@ from core.access.access import Access
 from core.clock import Clock
 from core.model.health import HealthCheck
 from core.model.overview import IntegrationOverview
+from core.redaction import Redactor
 from core.settings import Settings
 
 
@@ -25,6 +26,9 @@ class WebHub(Protocol):
 
     @property
     def version(self) -> str: ...
+
+    @property
+    def redactor(self) -> Redactor: ...
 
     def overview(self, last_minutes: int = 60) -> list[IntegrationOverview]:
         """Every registered integration, with the totals of that many minutes."""

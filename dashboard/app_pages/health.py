@@ -57,7 +57,7 @@ def heading(one: IntegrationOverview, person: Person) -> None:
     """The name, the status, and the button to check at once."""
     mock = f" {components.badge(components.MOCK)}" if one.is_mock_mode else ""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        title = f"#### {plain(one.title, 60)} {components.badge(components.look_of(one))}{mock}"
+        title = f"#### {components.title(one)} {components.badge(components.look_of(one))}{mock}"
         st.markdown(title, width="content")
         may_check = person.role.allows(Role.OPERATOR) and one.is_enabled
         icon = ":material/stethoscope:"
@@ -70,7 +70,7 @@ def check_now(one: IntegrationOverview, person: Person) -> None:
     check = components.read(lambda: data.check_now(one.name, person), f"check-{one.name}")
     if check is not None:
         look = STATUS[check.status]
-        st.toast(t("check.done", title=plain(one.title), status=t(look.word)), icon=look.icon)
+        st.toast(t("check.done", title=components.title(one), status=t(look.word)), icon=look.icon)
         st.rerun(scope="fragment")
 
 

@@ -14,6 +14,7 @@ from core.errors import DatabaseUnreachable
 from core.model.health import CircuitState, HealthCheck, HealthRecord, HealthStatus
 from core.model.overview import CallTotals, CircuitView, IntegrationOverview
 from core.persistence.database import Database
+from core.redaction import Redactor
 from core.settings import Settings
 from tests.fakes import NOON
 
@@ -46,8 +47,22 @@ def overview(
     is_enabled: bool = True,
 ) -> IntegrationOverview:
     """One integration; without a status it was never checked."""
-    is_ill = status in {HealthStatus.DEGRADED, HealthStatus.UNHEALTHY}
-    health = status and HealthRecord(
+    return IntegrationOverview(
+        name=name,
+        title=title,
+        type="api",
+        is_enabled=is_enabled,
+        is_mock_mode=is_mock_mode,
+        circuits=circuits,
+        health=None if status is None else _record(name, status, at, message),
+        totals=totals,
+        since=at - timedelta(hours=1),
+    )
+
+
+def _record(name: str, status: HealthStatus, at: datetime, message: str) -> HealthRecord:
+    is_ill = status is not HealthStatus.HEALTHY
+    return HealthRecord(
         integration=name,
         status=status,
         circuit_state=CircuitState.CLOSED,
@@ -59,17 +74,6 @@ def overview(
         opened_at=None,
         message=message,
         details={},
-    )
-    return IntegrationOverview(
-        name=name,
-        title=title,
-        type="api",
-        is_enabled=is_enabled,
-        is_mock_mode=is_mock_mode,
-        circuits=circuits,
-        health=health,
-        totals=totals,
-        since=at - timedelta(hours=1),
     )
 
 
@@ -98,6 +102,7 @@ class FakeHub:
         self.settings = settings or Settings(demo=False)
         self.clock = clock
         self.access = Access(database, clock, self.settings, Keyring.in_memory())
+        self.redactor = Redactor(())
         self.integrations: list[IntegrationOverview] = []
         self.checks: dict[str, list[HealthCheck]] = {}
         self.checked_by: list[tuple[str, str]] = []
