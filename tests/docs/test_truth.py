@@ -120,6 +120,13 @@ def test_every_import_rule_stands_on_the_architecture_page() -> None:
     assert [name for name in names if name not in page] == []
 
 
+def test_the_picture_of_the_readme_is_a_whole_page_wide() -> None:
+    header = (ROOT / "docs" / "images" / "health.png").read_bytes()[:24]
+
+    assert header[:8] == b"\x89PNG\r\n\x1a\n"
+    assert int.from_bytes(header[16:20]) == 1440
+
+
 def test_the_changelog_keeps_its_form() -> None:
     """Keep a Changelog: the newest first, and what is not released yet on top."""
     lines = (ROOT / "CHANGELOG.md").read_text("utf-8").splitlines()
