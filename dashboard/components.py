@@ -132,6 +132,14 @@ def read(load: Callable[[], T], key: str) -> T | None:
         return None
 
 
+def quietly(load: Callable[[], T]) -> T | None:
+    """What `load` gives; None when the database is away, which some other part of the page will say."""
+    try:
+        return load()
+    except StorageError:
+        return None
+
+
 def show_unexpected_error() -> None:
     """What is shown when a page failed: that it did, and where to look."""
     st.error(t("error.unexpected_body"), title=t("error.unexpected"), icon=":material/error:")

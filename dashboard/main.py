@@ -57,7 +57,7 @@ def sidebar(person: Person) -> None:
 @st.fragment(run_every="10s")
 def banner() -> None:
     """What changes the meaning of everything on the screen: made-up answers, and providers that are shut out."""
-    overview = data.overview() if data.is_reachable() else []
+    overview = components.quietly(data.overview) or []
     open_circuits = [
         f"{components.title(one)} ({plain(circuit.provider, 40)})"
         for one in overview

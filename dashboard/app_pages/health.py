@@ -59,19 +59,25 @@ def heading(one: IntegrationOverview, person: Person) -> None:
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         title = f"#### {components.title(one)} {components.badge(components.look_of(one))}{mock}"
         st.markdown(title, width="content")
-        may_check = person.role.allows(Role.OPERATOR) and one.is_enabled
-        icon = ":material/stethoscope:"
-        if may_check and st.button(t("check.now"), key=f"check-{one.name}", icon=icon):
-            check_now(one, person)
+        if person.role.allows(Role.OPERATOR) and one.is_enabled:
+            st.button(
+                t("check.now"),
+                key=f"check-{one.name}",
+                icon=":material/stethoscope:",
+                on_click=check_now,
+                args=(one.name, components.title(one)),
+            )
 
 
-def check_now(one: IntegrationOverview, person: Person) -> None:
-    """Check an integration at once, say what came of it, and show it."""
-    check = components.read(lambda: data.check_now(one.name, person), f"check-{one.name}")
-    if check is not None:
-        look = STATUS[check.status]
-        st.toast(t("check.done", title=components.title(one), status=t(look.word)), icon=look.icon)
-        st.rerun(scope="fragment")
+def check_now(name: str, title: str) -> None:
+    """Check an integration at once and say what came of it; the page that follows shows it."""
+    person = components.quietly(lambda: data.person(counts_as_use=True))
+    check = components.quietly(lambda: data.check_now(name, person)) if person else None
+    if check is None:
+        st.toast(t("check.refused"), icon=":material/error:")
+        return
+    look = STATUS[check.status]
+    st.toast(t("check.done", title=title, status=t(look.word)), icon=look.icon)
 
 
 def numbers(one: IntegrationOverview) -> None:
