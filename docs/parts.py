@@ -13,7 +13,7 @@ from typing import Final
 import click
 from fastapi.routing import APIRoute
 from pydantic.fields import FieldInfo
-from sqlalchemy import Column, Table, UniqueConstraint, make_url
+from sqlalchemy import CheckConstraint, Column, DefaultClause, Table, UniqueConstraint, make_url
 
 from core import errors
 from core.command.main import main
@@ -135,7 +135,14 @@ def api_routes() -> str:
         for name, schema in document["components"]["schemas"].items()
         if "properties" in schema and "description" in schema
     ]
-    return "\n\n".join([_table(["route", "role", "what it gives"], routes), *answers])
+    words = [
+        f"- {name}: {', '.join(f'`{word}`' for word in schema['enum'])}"
+        for name, schema in document["components"]["schemas"].items()
+        if "enum" in schema
+    ]
+    return "\n\n".join(
+        [_table(["route", "role", "what it gives"], routes), *answers, "### Words", "\n".join(words)]
+    )
 
 
 def health_rule() -> str:
@@ -259,7 +266,13 @@ def _described(table: Table) -> str:
     ]
     head = [f"### `{table.name}`", *([table.comment] if table.comment else [])]
     body = _table(["column", "SQLite", "PostgreSQL", "may be empty", "notes"], rows)
-    return "\n\n".join([*head, body, *(["\n".join([*together, *indexes])] if together or indexes else [])])
+    rules = [*_checks(table), *sorted(together), *indexes]
+    return "\n\n".join([*head, body, *(["\n".join(rules)] if rules else [])])
+
+
+def _checks(table: Table) -> list[str]:
+    checks = (constraint for constraint in table.constraints if isinstance(constraint, CheckConstraint))
+    return sorted(f"- always: {check.sqltext}" for check in checks)
 
 
 def _notes(column: Column[object]) -> str:
@@ -268,9 +281,15 @@ def _notes(column: Column[object]) -> str:
         "key" if column.primary_key else "",
         "unique" if column.unique else "",
         *keys,
+        _default_note(column),
         column.comment or "",
     ]
     return ", ".join(note for note in notes if note)
+
+
+def _default_note(column: Column[object]) -> str:
+    default = column.server_default
+    return f"default {default.arg}" if isinstance(default, DefaultClause) else ""
 
 
 def _properties(schema: Mapping[str, Mapping[str, Mapping[str, object]]]) -> str:
