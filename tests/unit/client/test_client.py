@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 
-from core.client.call import Call, Route
-from core.client.client import Client
 from core.errors import (
     AttemptTimedOut,
     CallError,
@@ -21,81 +19,14 @@ from core.errors import (
     RequestRefused,
     Throttled,
 )
-from core.model.answer import IntegrationResponse, Source
-from core.model.call_record import CallRecord
+from core.model.answer import Source
 from core.model.health import CircuitState
-from core.model.identity import Sequence
 from core.policies.admission import AdmissionPolicy
 from core.policies.circuit_breaker import BreakerPolicy
-from core.policies.policy import CachePolicy, CallPolicy
 from core.policies.rate_limit import LimitPolicy
 from core.policies.retry import RetryPolicy
-from core.redaction import Redactor
-from core.state.cache import CacheService
-from core.state.memory import MemoryState
-from tests.fakes import FakeChance, FakeClock
-from tests.scripted import Outcome, ScriptedTransport, WordProvider, answer, cut_off, outage, repeated
-
-POLICY = CallPolicy(
-    timeout_s=5,
-    deadline_s=60,
-    retry=RetryPolicy(),
-    admission=AdmissionPolicy(),
-    cache=CachePolicy(ttl_s=60, stale_s=600),
-)
-
-
-@dataclass
-class Bench:
-    """A client on fakes, with a list for a call log."""
-
-    clock: FakeClock
-    policy: CallPolicy = POLICY
-    records: list[CallRecord] = field(default_factory=list)
-    transports: dict[str, ScriptedTransport] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.state = MemoryState(self.clock)
-        self.client = Client(
-            state=self.state,
-            cache=CacheService(self.state, self.clock),
-            clock=self.clock,
-            chance=FakeChance([0.5]),
-            redactor=Redactor([]),
-            sequence=Sequence(),
-            record=self.records.append,
-        )
-
-    def providers(self, **scripts: list[Outcome]) -> Bench:
-        """One provider a keyword, each with the script of its transport."""
-        self.transports = {name: ScriptedTransport(self.clock, script) for name, script in scripts.items()}
-        return self
-
-    def routes(self) -> tuple[Route[str], ...]:
-        return tuple(
-            Route(WordProvider(name), transport, f"words.{name}")
-            for name, transport in self.transports.items()
-        )
-
-    def wanted(self, word: str = "hello") -> Call[str]:
-        return Call(
-            integration="words",
-            integration_type="api",
-            operation="look_up",
-            params={"word": word},
-            routes=self.routes(),
-            policy=self.policy,
-            cache_key=f"words:look_up:{word}",
-            trace_id="0" * 32,
-            user_id="ops",
-            is_mock=False,
-        )
-
-    def call(self, word: str = "hello") -> IntegrationResponse[str]:
-        return self.client.call(self.wanted(word))
-
-    def sent(self, provider: str = "alpha") -> int:
-        return len(self.transports[provider].sent)
+from tests.fakes import FakeClock
+from tests.scripted import POLICY, Bench, Outcome, answer, cut_off, outage, repeated
 
 
 @pytest.fixture
