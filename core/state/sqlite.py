@@ -36,6 +36,8 @@ from core.state.pattern import literal_prefix, matcher
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BUSY_SECONDS = 5.0
+_TURNS = 500
+_TURN_SECONDS = 0.01
 _WRITES_BETWEEN_TRIMS = 64
 _UNKNOWN = ProviderState()
 
@@ -174,7 +176,7 @@ class SqliteState:
         with self._lock:
             try:
                 if self._connection is None:
-                    self._connection = _connect(self._path)
+                    self._connection = _connect_in_turn(self._path, self._clock)
                 yield self._connection
             except sqlite3.Error as error:
                 # The file may have been replaced under us: the next use looks at it afresh.
@@ -213,6 +215,18 @@ def _start_children() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_children)
+
+
+def _connect_in_turn(path: Path, clock: Clock) -> sqlite3.Connection:
+    """A connection, once no other process is just making the file: SQLite does not wait for that by itself."""
+    for _ in range(_TURNS):
+        try:
+            return _connect(path)
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
+                raise
+        clock.sleep(_TURN_SECONDS)
+    return _connect(path)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -109,6 +109,11 @@ class TestSeveralProcesses:
         assert isinstance(store.admit(CIRCUIT, policy, 0), RefusedByCircuit)
         until(lambda: isinstance(store.admit(CIRCUIT, policy, 0), Granted), what="the end of the lease")
 
+    def test_processes_that_begin_together_agree_on_one_new_file(self, tmp_path: Path) -> None:
+        for number in range(5):
+            found = workers.in_four_processes(workers.first_look, str(tmp_path / f"{number}.db"))
+            assert found == [ProviderState()] * 4
+
     def test_a_forked_child_makes_a_connection_of_its_own(self, tmp_path: Path) -> None:
         store = SqliteState(tmp_path / "state.db", SystemClock())
         store.write("k", b"the parent's", 60)
