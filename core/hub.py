@@ -140,10 +140,14 @@ class Hub:
         clock = clock or SystemClock()
         prepare_directory(settings.data_dir)
         database = Database.open(settings)
-        if database.is_sqlite:
-            schema.upgrade(database)
-        else:
-            schema.require(database)
+        try:
+            if database.is_sqlite:
+                schema.upgrade(database)
+            else:
+                schema.require(database)
+        except BaseException:
+            database.close()
+            raise
         return Hub(
             configuration=configuration,
             database=database,

@@ -65,6 +65,13 @@ def redis_url(redis_address: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def fresh_postgres_url(postgres_address: str) -> Iterator[str]:
+    """The address of a PostgreSQL database that is still empty."""
+    with servers.postgres_database(postgres_address) as url:
+        yield url
+
+
 @pytest.fixture(scope="session")
 def _migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sqlite") / "template.db"

@@ -25,7 +25,8 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 def children(running: Running) -> list[psutil.Process]:
     """The processes that it started, and theirs."""
-    return psutil.Process(running.process.pid).children(recursive=True)
+    found: list[psutil.Process] = psutil.Process(running.process.pid).children(recursive=True)
+    return found
 
 
 def is_free(running: Running) -> bool:
