@@ -35,7 +35,7 @@ from core.state.base import Settled, Snapshot
 from core.state.pattern import literal_prefix, matcher
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_BUSY_SECONDS = 5.0
+_BUSY_MS = 5000
 _TURNS = 500
 _TURN_SECONDS = 0.01
 _WRITES_BETWEEN_TRIMS = 64
@@ -233,11 +233,12 @@ def _connect(path: Path) -> sqlite3.Connection:
     """A connection to the file, which is made readable for its owner alone if it is not there yet."""
     with _refusal_as_sqlite_error():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_SCHEMA)
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
     except sqlite3.Error:
         connection.close()
         raise

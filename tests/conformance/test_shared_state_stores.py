@@ -5,9 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +37,18 @@ from tests.waiting import until
 
 BREAKER = AdmissionPolicy(limits=None)
 ROOT = Path(__file__).parents[2]
+
+
+class ActingClock(FakeClock):
+    """A clock during whose first sleep something happens."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        super().__init__()
+        self._act = act
+
+    def sleep(self, seconds: float) -> None:
+        self._act()
+        super().sleep(seconds)
 
 
 @pytest.fixture(params=SHARED)
@@ -109,11 +122,6 @@ class TestSeveralProcesses:
         assert isinstance(store.admit(CIRCUIT, policy, 0), RefusedByCircuit)
         until(lambda: isinstance(store.admit(CIRCUIT, policy, 0), Granted), what="the end of the lease")
 
-    def test_processes_that_begin_together_agree_on_one_new_file(self, tmp_path: Path) -> None:
-        for number in range(5):
-            found = workers.in_four_processes(workers.first_look, str(tmp_path / f"{number}.db"))
-            assert found == [ProviderState()] * 4
-
     def test_a_forked_child_makes_a_connection_of_its_own(self, tmp_path: Path) -> None:
         store = SqliteState(tmp_path / "state.db", SystemClock())
         store.write("k", b"the parent's", 60)
@@ -174,6 +182,18 @@ class TestSqliteFile:
 
         assert store.admit(CIRCUIT, BREAKER, 0) == Granted(0)
         store.close()
+
+    def test_a_file_that_another_process_is_just_making_is_waited_for(self, tmp_path: Path) -> None:
+        other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+        other.execute("CREATE TABLE unfinished (a)")
+        other.execute("BEGIN EXCLUSIVE")
+        clock = ActingClock(other.rollback)
+        store = SqliteState(tmp_path / "state.db", clock)
+
+        assert store.admit(CIRCUIT, BREAKER, 0) == Granted(0)
+        assert clock.slept == [0.01]
+        store.close()
+        other.close()
 
     def test_a_folder_that_is_missing_is_reported(self, tmp_path: Path, clock: FakeClock) -> None:
         with pytest.raises(StorageError, match="No such file"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from core.clock import SystemClock
-from core.policies.admission import AdmissionPolicy, Granted, ProviderState, Settlement
+from core.policies.admission import AdmissionPolicy, Granted, Settlement
 from core.state.base import StateStore
 from core.state.redis import RedisState
 from core.state.sqlite import SqliteState
@@ -49,15 +49,6 @@ def count_grants(where: str, policy: AdmissionPolicy, times: int) -> int:
     granted = sum(isinstance(store.admit(CIRCUIT, policy, 0), Granted) for _ in range(times))
     store.close()
     return granted
-
-
-def first_look(where: str) -> ProviderState:
-    """What a store knows that nobody used before."""
-    store = open_shared(where)
-    _meet()
-    state = store.peek(CIRCUIT).state
-    store.close()
-    return state
 
 
 def fail_often(where: str, policy: AdmissionPolicy, times: int) -> None:
