@@ -37,6 +37,7 @@ def frame() -> None:
             ]
         }
     )
+    st.set_page_config(page_title=f"{page.title} · Bongsu")
     st.logo(str(ICON), size="large")
     sidebar(person)
     banner()

@@ -38,7 +38,7 @@ def summary(overview: list[IntegrationOverview]) -> None:
     healthy = [one for one in enabled if one.health and one.health.status is HealthStatus.HEALTHY]
     ill = [one for one in enabled if one.health and one.health.status is not HealthStatus.HEALTHY]
     key = "some_ill" if ill else "all_well" if len(healthy) == len(enabled) else "unchecked"
-    st.subheader(t("summary", healthy=len(healthy), total=len(enabled)), anchor=False)
+    st.header(t("summary", healthy=len(healthy), total=len(enabled)), anchor=False)
     st.caption(f"{t(f'summary.{key}')} · {t('frame.updated', time=moment(data.now()))}")
 
 
@@ -57,8 +57,8 @@ def heading(one: IntegrationOverview, person: Person) -> None:
     """The name, the status, and the button to check at once."""
     mock = f" {components.badge(components.MOCK)}" if one.is_mock_mode else ""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        title = f"#### {components.title(one)} {components.badge(components.look_of(one))}{mock}"
-        st.markdown(title, width="content")
+        title = f"{components.title(one)} {components.badge(components.look_of(one))}{mock}"
+        st.subheader(title, anchor=False, width="content")
         if person.role.allows(Role.OPERATOR) and one.is_enabled:
             st.button(
                 t("check.now"),

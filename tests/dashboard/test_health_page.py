@@ -20,7 +20,16 @@ KO = WORDS["ko"]
 
 def text(page: AppTest) -> str:
     """Everything that the page says."""
-    kinds = (page.title, page.subheader, page.markdown, page.caption, page.info, page.warning, page.error)
+    kinds = (
+        page.title,
+        page.header,
+        page.subheader,
+        page.markdown,
+        page.caption,
+        page.info,
+        page.warning,
+        page.error,
+    )
     return "\n".join(str(element.value) for kind in kinds for element in kind)
 
 
@@ -37,7 +46,7 @@ def test_a_healthy_integration_is_shown_with_its_last_hour(open_page: OpenPage) 
     page = open_page()
 
     assert not page.exception
-    assert page.subheader[0].value == "1개 연동 중 1개 정상"
+    assert page.header[0].value == "1개 연동 중 1개 정상"
     assert ":green-badge[:material/check_circle: 정상]" in text(page)
     assert "주소 검색" in text(page)
     assert figures(page) == {
@@ -56,7 +65,7 @@ def test_the_page_speaks_english_to_an_english_browser(open_page: OpenPage) -> N
     page = open_page(locale="en-US")
 
     assert page.title[0].value == "Integration health"
-    assert page.subheader[0].value == "1 of 1 integrations healthy"
+    assert page.header[0].value == "1 of 1 integrations healthy"
 
 
 def test_nothing_registered_says_what_to_do(open_page: OpenPage, hub: FakeHub) -> None:
@@ -102,9 +111,9 @@ def test_what_is_ill_comes_first_and_what_is_off_last(open_page: OpenPage, hub: 
 
     page = open_page()
 
-    titles = [markdown.value[5] for markdown in page.markdown if markdown.value.startswith("#### ")]
+    titles = [subheader.value[0] for subheader in page.subheader]
     assert titles == ["E", "D", "C", "B", "A"]
-    assert page.subheader[0].value == "4개 연동 중 1개 정상"
+    assert page.header[0].value == "4개 연동 중 1개 정상"
 
 
 @pytest.mark.parametrize("locale", ["ko-KR", "en-US"])
@@ -156,7 +165,7 @@ def test_without_the_database_the_page_says_so_and_comes_back_by_retry(
     page.button(key="retry-overview").click().run()
 
     assert not page.error
-    assert page.subheader[0].value == "1개 연동 중 1개 정상"
+    assert page.header[0].value == "1개 연동 중 1개 정상"
 
 
 @pytest.mark.parametrize("role", [Role.OPERATOR, Role.ADMIN])
@@ -172,7 +181,7 @@ def test_an_operator_checks_at_once_and_sees_what_came_of_it(
     assert not page.exception
     assert hub.checked_by == [("address", f"{role.value}er")]
     assert page.toast[0].value == "주소 검색: 정상"
-    assert page.subheader[0].value == "1개 연동 중 1개 정상"
+    assert page.header[0].value == "1개 연동 중 1개 정상"
 
 
 def test_a_viewer_has_no_button_to_check_and_is_refused_without_it(open_page: OpenPage, hub: FakeHub) -> None:
@@ -211,7 +220,7 @@ def test_whose_session_ended_sees_nothing_at_the_next_click(open_page: OpenPage,
     page.run()
 
     assert not page.exception
-    assert not page.subheader
+    assert not page.header
     assert not page.metric
 
 

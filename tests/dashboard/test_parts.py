@@ -127,7 +127,7 @@ def test_text_stands_out_from_its_ground(mode: str) -> None:
     for ground in ("backgroundColor", "secondaryBackgroundColor"):
         for ink in ("textColor", "linkColor", "primaryColor"):
             assert contrast(theme[ink], theme[ground]) >= 4.5, (ink, ground)
-    for colour in ("green", "orange", "red", "violet", "gray"):
+    for colour in ("green", "orange", "red", "violet", "gray", "yellow"):
         assert contrast(theme[f"{colour}TextColor"], theme[f"{colour}BackgroundColor"]) >= 4.5, colour
 
 
