@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -10,7 +12,9 @@ from core.web.origin import address_of
 from core.web.ports import WebHub
 
 _log = structlog.get_logger("bongsu.access")
-_TRACE_HEADER = b"x-trace-id"
+_TRACE_HEADER: Final = b"x-trace-id"
+_QUIET: Final = ("/static/", "/healthz")
+"""Files that every page brings along, and the question that supervisors ask every second: told at debug level."""
 
 
 class AccessLog:
@@ -41,7 +45,8 @@ class AccessLog:
         try:
             await self._app(scope, receive, noted)
         finally:
-            _log.info(
+            note = _log.debug if scope["path"].startswith(_QUIET) else _log.info
+            note(
                 "request",
                 method=scope.get("method", "WEBSOCKET"),
                 path=scope["path"],

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -17,6 +20,7 @@ from core.persistence.database import Database
 from tests.dashboard.fakes import PASSWORD, FakeHub, overview, settings_at
 from tests.fakes import FakeClock
 
+T = TypeVar("T")
 ORIGIN = "http://127.0.0.1:8501"
 
 
@@ -62,6 +66,12 @@ def visitors(hub: FakeHub, clock: FakeClock) -> Visitors:
     # A token is judged alone: a session beside it does not mend it.
     headers["revoked beside a session"] = {**headers["admin"], **headers["revoked"]}
     return Visitors(headers)
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """What `work` comes to, on an event loop of its own, in a thread of its own: this one may have a loop already."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 from collections.abc import Awaitable, Callable
@@ -26,7 +25,7 @@ from core.web.blocking import Blocking
 from core.web.errors import answer_errors
 from core.web.guard import Guard
 from core.web.health import worst_status
-from tests.api.conftest import Visitors, client
+from tests.api.conftest import Visitors, client, run_async
 from tests.dashboard.fakes import FakeHub, overview
 
 STRANGERS = ("anonymous", "forged", "revoked", "expired", "signed out", "revoked beside a session")
@@ -41,7 +40,7 @@ def run(app: FastAPI, act: Callable[[httpx.AsyncClient], Awaitable[httpx.Respons
         async with client(app) as asking:
             return await act(asking)
 
-    return asyncio.run(acting())
+    return run_async(acting())
 
 
 @pytest.mark.fault("AP-01")
@@ -278,7 +277,7 @@ def test_a_lost_database_and_a_fault_of_ours_are_told_without_details() -> None:
                 (answer.status_code, answer.json()) for answer in [await asking.get(path) for path in faults]
             ]
 
-    (storage_status, storage), (fault_status, fault) = asyncio.run(answers())
+    (storage_status, storage), (fault_status, fault) = run_async(answers())
     assert (storage_status, storage["code"]) == (503, "unavailable")
     assert (fault_status, fault["code"]) == (500, "internal_error")
     assert "SECRET" not in repr((storage, fault))

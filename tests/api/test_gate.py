@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from core.web.gate import Gate
-from tests.api.conftest import ORIGIN, Visitors, client
+from tests.api.conftest import ORIGIN, Visitors, client, run_async
 from tests.dashboard.fakes import FakeHub, settings_at
 
 PAGE = {"Accept": "text/html,application/xhtml+xml"}
@@ -74,7 +74,7 @@ def ask(
         async with client(Gate(inside, hub)) as asking:
             return await act(asking)
 
-    return asyncio.run(acting()), inside
+    return run_async(acting()), inside
 
 
 class Browser:
@@ -234,7 +234,7 @@ def test_a_websocket_from_elsewhere_is_refused(hub: FakeHub, visitors: Visitors,
     headers = {**visitors["admin"], **({"Origin": origin} if origin else {})}
     browser = Browser(hub, headers)
 
-    asyncio.run(browser.run())
+    run_async(browser.run())
 
     assert browser.sent == [{"type": "websocket.close", "code": 1008}]
     assert browser.inside.scopes == []
@@ -244,7 +244,7 @@ def test_a_websocket_from_elsewhere_is_refused(hub: FakeHub, visitors: Visitors,
 def test_a_websocket_without_a_session_is_refused(hub: FakeHub, visitors: Visitors) -> None:
     for visitor in ("anonymous", "signed out", "admin program"):
         browser = Browser(hub, {**visitors[visitor], "Origin": ORIGIN, "X-Bongsu-Sid": "00" * 32})
-        asyncio.run(browser.run())
+        run_async(browser.run())
         assert browser.sent == [{"type": "websocket.close", "code": 1008}]
 
 
@@ -258,7 +258,7 @@ def test_a_websocket_works_while_its_session_lives(hub: FakeHub, visitors: Visit
         browser.say({"type": "websocket.disconnect", "code": 1000})
         await running
 
-    asyncio.run(talk())
+    run_async(talk())
     assert [message["type"] for message in browser.sent][:2] == ["websocket.accept", "websocket.send"]
     assert browser.inside.header("X-Bongsu-Role") == ["viewer"]
 
@@ -279,6 +279,6 @@ def test_an_open_websocket_is_cut_when_its_session_ends(
             await asyncio.sleep(0.001)
         await running
 
-    asyncio.run(sign_out_meanwhile())
+    run_async(sign_out_meanwhile())
     assert browser.inside.received[-1] == {"type": "websocket.disconnect", "code": 1008}
     assert browser.sent[-1] == {"type": "websocket.close", "code": 1008}, "nothing is sent after the cut"

@@ -22,7 +22,7 @@ from core.web.access_log import AccessLog
 from core.web.headers import SecurityHeaders, content_security_policy, inline_script_hashes
 from core.web.healthz import Healthz
 from dashboard.options import index_page
-from tests.api.conftest import client
+from tests.api.conftest import client, run_async
 from tests.dashboard.fakes import FakeHub, settings_at
 from tests.fakes import FakeClock
 
@@ -38,7 +38,7 @@ def get(app: ASGIApp, path: str = "/", **headers: str) -> httpx.Response:
         async with client(app) as browser:
             return await browser.get(path, headers=headers)
 
-    return asyncio.run(asking())
+    return run_async(asking())
 
 
 def pages_with_headers(directory: Path, **settings: object) -> SecurityHeaders:
@@ -106,6 +106,17 @@ def test_a_request_leaves_one_line_without_its_query(hub: FakeHub) -> None:
     assert len(answer.headers["x-trace-id"]) == 32
 
 
+def test_what_is_asked_all_the_time_is_told_to_those_who_debug_alone(hub: FakeHub) -> None:
+    app = AccessLog(Starlette(routes=[Healthz(hub).route()]), hub)
+
+    with structlog.testing.capture_logs() as lines:
+        get(app, "/healthz")
+        get(app, "/static/index.js")
+        get(app, "/login")
+
+    assert [line["log_level"] for line in lines] == ["debug", "debug", "info"]
+
+
 def test_we_are_well_while_the_database_answers(hub: FakeHub) -> None:
     answer = get(Starlette(routes=[Healthz(hub).route()]), "/healthz")
 
@@ -141,7 +152,7 @@ def test_many_who_ask_at_once_are_one_question_to_the_database(
             later = await asyncio.gather(*(browser.get("/healthz") for _ in range(50)))
         return [answer.status_code for answer in [*first, *later]]
 
-    assert set(asyncio.run(storm())) == {200}
+    assert set(run_async(storm())) == {200}
     assert len(asked) == 2
 
 
@@ -168,7 +179,7 @@ def test_a_database_that_hangs_is_reported_within_a_second_and_asked_once(
             wakes.set()
         return [answer.status_code for answer in answers]
 
-    assert asyncio.run(ask_twice()) == [503, 503]
+    assert run_async(ask_twice()) == [503, 503]
     assert len(asked) == 1
 
 

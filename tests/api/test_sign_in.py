@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ from core.web.language import preferred
 from core.web.limits import MOST_BYTES, Limits
 from core.web.origin import address_of, safe_next
 from core.web.sign_in import SignInPages
-from tests.api.conftest import ORIGIN, client
+from tests.api.conftest import ORIGIN, client, run_async
 from tests.dashboard.fakes import PASSWORD, FakeHub, settings_at
 
 OURS = {"Origin": ORIGIN}
@@ -35,7 +34,7 @@ def visit(hub: FakeHub, act: Callable[[httpx.AsyncClient], Awaitable[httpx.Respo
         async with client(app) as browser:
             return await act(browser)
 
-    return asyncio.run(visiting())
+    return run_async(visiting())
 
 
 def hidden(page: httpx.Response, name: str) -> str:

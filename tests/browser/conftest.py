@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypedDict, Unpack
@@ -25,26 +26,31 @@ ROOT: Final = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a web process of its own, stopped at the end."""
-    directory = tmp_path_factory.mktemp("web")
+    """The address of a web process for all tests, stopped at the end."""
+    with serving(tmp_path_factory.mktemp("web")) as (url, log):
+        yield url
+    assert "Traceback" not in log.read_text()
+
+
+@contextmanager
+def serving(directory: Path, *options: str) -> Iterator[tuple[str, Path]]:
+    """A web process with its own data directory and port: its address, and the file of its log."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "tests.browser.serve", str(directory), str(port)]
-    log = directory / "log"
+    command = [sys.executable, "-m", "tests.browser.serve", str(directory), str(port), *options]
+    log, url = directory / "log", f"http://127.0.0.1:{port}"
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment_for_child(), stdout=output, stderr=output
         )
         try:
-            url = f"http://127.0.0.1:{port}"
             waiting.until(lambda: process.poll() is not None or _answers(url), within=60, what="the server")
             assert process.poll() is None, log.read_text()
-            yield url
+            yield url, log
         finally:
             process.terminate()
             process.wait(20)
-    assert "Traceback" not in log.read_text()
 
 
 def _answers(url: str) -> bool:
@@ -55,9 +61,12 @@ def _answers(url: str) -> bool:
         return False
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The machine's own Chromium; without one the tests fail and say so."""
+    """The machine's own Chromium; without one the tests fail and say so.
+
+    It is closed after each file: while it is open, its event loop runs in this thread and no other can.
+    """
     with chromium.launched() as browser:
         yield browser
 
@@ -119,14 +128,14 @@ def new_visitor(browser: Browser, address: str) -> Iterator[NewVisitor]:
     """Visitors who must neither meet an error nor reach anyone but us."""
     visitors: list[Visitor] = []
 
-    def arrive(**look: Unpack[Look]) -> Visitor:
+    def arrive(at: str = "", **look: Unpack[Look]) -> Visitor:
         context = browser.new_context(
             viewport={"width": look.get("width", 1440), "height": 1000},
             color_scheme="dark" if look.get("scheme") == "dark" else "light",
             locale=look.get("locale", "ko-KR"),
             timezone_id="Asia/Seoul",
         )
-        visitors.append(Visitor(context, address))
+        visitors.append(Visitor(context, at or address))
         return visitors[-1]
 
     yield arrive

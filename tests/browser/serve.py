@@ -1,4 +1,4 @@
-"""Starts the web process on made-up integrations: `python -m tests.browser.serve DATA_DIR PORT`.
+"""Starts the web process on made-up integrations: `python -m tests.browser.serve DATA_DIR PORT [broken]`.
 
 The dashboard, the gate and the sign-in are the real ones. One provider's message and title try to be markup.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from core.clock import SystemClock
-from core.model.health import CircuitState, HealthStatus
+from core.model.health import CircuitState, HealthCheck, HealthStatus
 from core.model.overview import CallTotals, CircuitView
 from core.model.role import Role
 from core.persistence import schema
@@ -58,10 +58,20 @@ def build(directory: Path, port: int) -> FakeHub:
     return hub
 
 
+class Broken(dict[str, list[HealthCheck]]):
+    """Checks that cannot be read, for a reason that nobody has thought of."""
+
+    def get(self, *_: object) -> NoReturn:
+        raise RuntimeError("SECRET of the inside")
+
+
 def main() -> None:
     """Serve until told to stop."""
     directory, port = Path(sys.argv[1]), int(sys.argv[2])
-    data.use(build(directory, port))
+    hub = build(directory, port)
+    if "broken" in sys.argv:
+        hub.checks = Broken()
+    data.use(hub)
     from dashboard.app import app
 
     sys.argv = [str(Path(data.__file__).with_name("app.py"))]
