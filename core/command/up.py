@@ -131,6 +131,7 @@ def _web(settings: Settings) -> Program:
         [
             *(sys.executable, "-m", "streamlit", "run", str(app)),
             *("--server.address", settings.host, "--server.port", str(settings.port)),
+            *("--logger.hideWelcomeMessage", "true"),
         ],
     )
 

@@ -19,9 +19,9 @@ from core.model.identity import current_trace_id
 from core.redaction import MASK, Redactor, is_secret_name
 from core.settings import LogFormat, LogLevel
 
-_QUIET: Final = ("httpx", "httpcore", "apscheduler")
+_QUIET: Final = ("httpx", "httpcore", "apscheduler", "uvicorn", "uvicorn.error")
 """At INFO they say what our own lines say better: whole addresses once a request, three lines a run of a job."""
-_ROUTED: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "sqlalchemy", "alembic")
+_ROUTED: Final = ("uvicorn.access", "sqlalchemy", "alembic")
 _LEVELS: Final = logging.getLevelNamesMapping()
 
 _BREAKS: Final = {
