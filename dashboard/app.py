@@ -26,6 +26,7 @@ from core.web.limits import Limits
 from core.web.sign_in import SignInPages
 from dashboard import data, options
 from dashboard.components import show_unexpected_error
+from dashboard.sockets import answer_at_once
 
 MALFORMED_SETTINGS: Final = 2
 REFUSED: Final = 1
@@ -46,6 +47,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     # Here and not above: Streamlit sets its own log and options up once more before it starts.
     configure(hub.settings.log_level, hub.settings.log_format, hub.redactor)
     options.enforce()
+    answer_at_once()
     # Streamlit gives this logger a handler that no option takes away; requests are in our own log.
     logging.getLogger("uvicorn.access").disabled = True
     for name in _WARM:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import string
 import tomllib
 from html.parser import HTMLParser
@@ -18,6 +19,7 @@ from core.model.health import HealthStatus
 from dashboard import options
 from dashboard.charts import Beat, heartbeat_strip
 from dashboard.plain import plain
+from dashboard.sockets import answer_at_once
 from dashboard.words import WORDS
 
 THEME = tomllib.loads((Path(dashboard.__file__).parent / ".streamlit" / "config.toml").read_text("utf-8"))
@@ -103,6 +105,17 @@ def test_what_keeps_people_out_holds_whatever_was_configured() -> None:
     finally:
         for name, value in before.items():
             config.set_option(name, value)
+
+
+def test_a_connection_of_a_socket_that_was_there_before_answers_at_once() -> None:
+    with socket.socket() as listening, socket.socket() as asking, socket.socket(type=socket.SOCK_DGRAM):
+        listening.bind(("127.0.0.1", 0))
+        answer_at_once()
+        listening.listen()
+        asking.connect(listening.getsockname())
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_every_configured_option_exists() -> None:
