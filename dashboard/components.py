@@ -14,6 +14,7 @@ from core.errors import StorageError
 from core.model.health import CircuitState, HealthCheck, HealthStatus
 from core.model.overview import CircuitView, IntegrationOverview
 from dashboard import data
+from dashboard.charts import CallNames, Minute, calls_figure
 from dashboard.plain import plain
 from dashboard.words import t, title_of
 
@@ -50,7 +51,7 @@ def look_of(one: IntegrationOverview) -> Look:
     """How an integration's status is shown: off before unknown before its own status."""
     if not one.is_enabled:
         return OFF
-    return STATUS[one.health.status] if one.health is not None else UNKNOWN
+    return STATUS[one.status] if one.status is not None else UNKNOWN
 
 
 def title(one: IntegrationOverview) -> str:
@@ -91,6 +92,19 @@ def duration(milliseconds: float | None) -> str:
         return t("metric.none")
     is_long = milliseconds >= _LONG_MS
     return f"{milliseconds / 1000:,.1f} s" if is_long else f"{milliseconds:,.0f} ms"
+
+
+def calls_chart(minutes: Sequence[Minute], key: str) -> None:
+    """Calls by the minute as a chart that can be zoomed; a zoom outlives the next reading."""
+    names = CallNames(
+        calls=t("metric.calls"),
+        answered=t("minute.answered"),
+        failed=t("minute.failed"),
+        mean=t("minute.mean"),
+        milliseconds="ms",
+    )
+    figure = calls_figure(minutes, data.zone(), names)
+    st.plotly_chart(figure, key=key, alt=t("minute.strip", count=len(minutes)))
 
 
 def check_table(history: Sequence[HealthCheck]) -> None:

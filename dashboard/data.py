@@ -22,6 +22,8 @@ from core.web.ports import WebHub
 
 FRESH_FOR_SECONDS: Final = 3
 HISTORY_LENGTH: Final = 60
+MINUTES: Final = 30
+"""How many of the newest minutes are drawn one by one."""
 
 
 @dataclass(frozen=True, slots=True)

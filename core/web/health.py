@@ -79,7 +79,7 @@ def add_health(api: FastAPI, hub: WebHub, guard: Guard, blocking: Blocking) -> N
 
 def worst_status(overview: Sequence[IntegrationOverview]) -> HealthStatus | None:
     """The worst status among the enabled integrations that were checked; None when there is none."""
-    statuses = [one.health.status for one in overview if one.is_enabled and one.health is not None]
+    statuses = [one.status for one in overview if one.is_enabled and one.status is not None]
     return max(statuses, key=lambda status: status.badness, default=None)
 
 
@@ -89,7 +89,7 @@ def _integration(one: IntegrationOverview) -> IntegrationHealthOut:
         title=one.title,
         is_enabled=one.is_enabled,
         is_mock_mode=one.is_mock_mode,
-        status=one.health.status if one.health else None,
+        status=one.status,
         message=one.health.message if one.health else None,
         last_check_at=one.health.last_check_at if one.health else None,
         circuits=[_circuit(circuit) for circuit in one.circuits],

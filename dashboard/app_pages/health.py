@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.model.health import HealthStatus
+from core.model.health import HealthCheck, HealthStatus
 from core.model.overview import IntegrationOverview
 from core.model.role import Role
 from dashboard import components, data
-from dashboard.charts import Beat, heartbeat_strip
+from dashboard.charts import Beat, Minute, call_strip, heartbeat_strip, minutes_until
 from dashboard.components import STATUS, duration, moment, share
 from dashboard.data import Person
 from dashboard.plain import plain
@@ -35,8 +35,8 @@ def board() -> None:
 def summary(overview: list[IntegrationOverview]) -> None:
     """How many of how many are healthy, in one line."""
     enabled = [one for one in overview if one.is_enabled]
-    healthy = [one for one in enabled if one.health and one.health.status is HealthStatus.HEALTHY]
-    ill = [one for one in enabled if one.health and one.health.status is not HealthStatus.HEALTHY]
+    healthy = [one for one in enabled if one.status is HealthStatus.HEALTHY]
+    ill = [one for one in enabled if one.status not in {HealthStatus.HEALTHY, None}]
     key = "some_ill" if ill else "all_well" if len(healthy) == len(enabled) else "unchecked"
     st.header(t("summary", healthy=len(healthy), total=len(enabled)), anchor=False)
     st.caption(f"{t(f'summary.{key}')} · {t('frame.updated', time=moment(data.now()))}")
@@ -46,11 +46,14 @@ def card(one: IntegrationOverview, person: Person) -> None:
     """One integration: status, last hour, circuits, checks."""
     heading(one, person)
     numbers(one)
+    minutes = minutes_until(data.now(), one.minutes, data.MINUTES)
+    calls(minutes)
     if one.circuits:
         circuits = " ".join(components.circuit(circuit) for circuit in one.circuits)
         st.markdown(f"{t('circuit.label')} {circuits}")
     last_check(one, person)
-    checks(one)
+    history = checks(one)
+    details(one, minutes, history)
 
 
 def heading(one: IntegrationOverview, person: Person) -> None:
@@ -94,6 +97,17 @@ def numbers(one: IntegrationOverview) -> None:
         column.metric(t(key), value)
 
 
+def calls(minutes: list[Minute]) -> None:
+    """The newest minutes at a glance: how many calls, and how many of them failed."""
+    labels = [
+        t("minute.label", time=moment(minute.at), total=minute.total, failed=minute.failed)
+        for minute in minutes
+    ]
+    alt = t("minute.strip", count=len(minutes))
+    st.html(call_strip(minutes, labels, alt=alt))
+    st.caption(alt)
+
+
 def last_check(one: IntegrationOverview, person: Person) -> None:
     """When the last check was and what it found."""
     if one.health is None:
@@ -106,36 +120,45 @@ def last_check(one: IntegrationOverview, person: Person) -> None:
     st.caption(t("check.last", time=moment(one.health.last_check_at)))
 
 
-def checks(one: IntegrationOverview) -> None:
-    """The history of checks: a strip to see it at a glance, a table to read it."""
-    history = components.read(lambda: data.history(one.name), f"history-{one.name}")
-    if not history:
-        return
-    beats = [
-        Beat(check.status, f"{moment(check.checked_at)} · {t(STATUS[check.status].word)}")
-        for check in reversed(history)
-    ]
-    alt = t("history.strip", count=len(beats))
-    st.html(heartbeat_strip(beats, alt=alt, slots=data.HISTORY_LENGTH))
-    st.caption(alt)
-    table = st.expander(
-        t("history.title"), icon=":material/history:", key=f"history-{one.name}", on_change="rerun"
+def checks(one: IntegrationOverview) -> list[HealthCheck]:
+    """The history of checks at a glance."""
+    history = components.read(lambda: data.history(one.name), f"history-{one.name}") or []
+    if history:
+        beats = [
+            Beat(check.status, f"{moment(check.checked_at)} · {t(STATUS[check.status].word)}")
+            for check in reversed(history)
+        ]
+        alt = t("history.strip", count=len(beats))
+        st.html(heartbeat_strip(beats, alt=alt, slots=data.HISTORY_LENGTH))
+        st.caption(alt)
+    return history
+
+
+def details(one: IntegrationOverview, minutes: list[Minute], history: list[HealthCheck]) -> None:
+    """The same to read and to zoom into, drawn only for who opens it."""
+    opened = st.expander(
+        t("details.title"), icon=":material/monitoring:", key=f"details-{one.name}", on_change="rerun"
     )
-    if table.open:
-        with table:
+    if not opened.open:
+        return
+    with opened:
+        st.caption(t("minute.strip", count=len(minutes)))
+        components.calls_chart(minutes, key=f"calls-{one.name}")
+        st.caption(t("history.title"))
+        if history:
             components.check_table(history)
+        else:
+            st.caption(t("history.empty"))
+
+
+_FIRST = {HealthStatus.UNHEALTHY: -1, HealthStatus.DEGRADED: 0, None: 1, HealthStatus.HEALTHY: 2}
 
 
 def _urgency(one: IntegrationOverview) -> tuple[int, str]:
     """Ill before unknown before healthy before switched off; then by name."""
     if not one.is_enabled:
         return (3, one.name)
-    if one.health is None:
-        return (1, one.name)
-    return (
-        {HealthStatus.UNHEALTHY: -1, HealthStatus.DEGRADED: 0, HealthStatus.HEALTHY: 2}[one.health.status],
-        one.name,
-    )
+    return _FIRST[one.status], one.name
 
 
 st.title(t("health.title"), anchor=False)

@@ -10,8 +10,8 @@ from playwright.sync_api import Browser
 from tests import chromium
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all stories of this worker."""
+    """One browser for the stories of a file: while it lives, no other event loop can run in this thread."""
     with chromium.launched() as launched:
         yield launched

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.model.health import CircuitState, HealthStatus
-from core.model.overview import CallTotals, CircuitView
+from core.model.overview import CallTotals, CircuitView, MinuteCount
 from core.model.role import Role
 from dashboard import data
 from dashboard.words import WORDS
@@ -202,14 +205,44 @@ def test_the_history_is_a_strip_and_a_table(open_page: OpenPage, hub: FakeHub) -
     hub.checks = {"address": checks("address", [U, H, H])}
     page = open_page()
 
-    strip = page.get("html")[0].proto.body
+    strip = page.get("html")[1].proto.body
     assert strip.index("정상") < strip.index("장애"), "the newest is on the right"
     assert not page.dataframe
-    page.session_state["history-address"] = True
+    page.session_state["details-address"] = True
     page.run()
     table = page.dataframe[0].value
     assert list(table["status"]) == ["장애", "정상", "정상"]
     assert str(table["time"].dtype).endswith("UTC]")
+
+
+def test_the_newest_calls_are_a_strip_and_a_chart(open_page: OpenPage, hub: FakeHub) -> None:
+    """Thirty minutes, those without a call too; the chart is drawn only for who opens it."""
+    minute = hub.clock.now().replace(second=0, microsecond=0)
+    hub.integrations = [
+        replace(
+            hub.integrations[0], minutes=(MinuteCount("address", minute, total=4, failed=1, mean_ms=30.0),)
+        )
+    ]
+    page = open_page()
+
+    strip = page.get("html")[0].proto.body
+    assert strip.count("<span") == data.MINUTES
+    assert "호출 4건, 실패 1건" in strip
+    assert not page.get("plotly_chart")
+    page.session_state["details-address"] = True
+    page.run()
+    figure = json.loads(page.get("plotly_chart")[0].proto.spec)
+    assert [trace["y"][-1] for trace in figure["data"]] == [3, 1, 30.0]
+
+
+def test_an_open_circuit_is_never_shown_as_healthy(open_page: OpenPage, hub: FakeHub) -> None:
+    """Between two checks the page believes the circuit, not the last check."""
+    ill = CircuitView("juso", CircuitState.OPEN, 5, 30.0)
+    hub.integrations = [replace(hub.integrations[0], circuits=(ill,))]
+    page = open_page()
+
+    assert "1개 연동 중 0개 정상" in page.header[0].value
+    assert "장애" in page.subheader[0].value
 
 
 @pytest.mark.fault("DA-04")
