@@ -1,0 +1,1 @@
+"""What the product costs, measured beside what one would do without it. `python -m benchmarks` runs it all."""
