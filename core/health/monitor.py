@@ -11,6 +11,7 @@ import structlog
 from core.clock import Clock
 from core.health.status import ProviderHealth, judge
 from core.integrations.base import ProviderCheck
+from core.model.alert import Severity
 from core.model.health import CircuitState, HealthCheck, HealthRecord, HealthStatus
 from core.model.identity import new_trace_id, tracing
 from core.model.overview import CallTotals
@@ -21,6 +22,7 @@ from core.state.base import StateStore
 log = structlog.get_logger()
 
 RULE = "health_degraded"
+_SEVERITIES = {HealthStatus.DEGRADED: Severity.WARNING, HealthStatus.UNHEALTHY: Severity.CRITICAL}
 
 
 class Checkable(Protocol):
@@ -50,8 +52,10 @@ class HealthRecords(Protocol):
 class Alerts(Protocol):
     """Where alerts are kept (`core.persistence.alerts.AlertStore`)."""
 
-    def fire(self, rule: str, integration: str, severity: str, message: str, details: dict[str, str]) -> bool:
-        """Open an alert; False when it is open already."""
+    def fire(
+        self, rule: str, integration: str, severity: Severity, message: str, details: dict[str, str]
+    ) -> bool:
+        """Have an alert of this severity open; whether that is news."""
 
     def resolve(self, rule: str, integration: str) -> bool:
         """Close the open alert; False when there is none."""
@@ -106,21 +110,26 @@ class HealthMonitor:
         return after
 
     def alert_on_degradation(self, before: HealthRecord | None, after: HealthRecord) -> None:
-        """A change for the worse raises one alert, staying ill raises none, recovery closes it."""
+        """A change for the worse raises one alert, staying ill raises none, health closes it.
+
+        What decides is the alert that is open, not the change that was seen: so an alert that could not be raised
+        is raised by the next check, and none stays open when checks overtake one another.
+        """
+        if after.status is HealthStatus.HEALTHY:
+            if self._alerts.resolve(RULE, after.integration):
+                log.info("health_recovered", integration=after.integration)
+            return
         was = before.status if before else HealthStatus.HEALTHY
-        if after.status.badness > was.badness:
+        change = f"was {was.value} and is" if was is not after.status else "is"
+        is_news = self._alerts.fire(
+            RULE,
+            after.integration,
+            _SEVERITIES[after.status],
+            f"{after.integration} {change} {after.status.value}. {after.message}",
+            after.details,
+        )
+        if is_news:
             log.warning("health_worse", integration=after.integration, was=was, now=after.status)
-            self._alerts.resolve(RULE, after.integration)
-            self._alerts.fire(
-                RULE,
-                after.integration,
-                "critical" if after.status is HealthStatus.UNHEALTHY else "warning",
-                f"{after.integration} was {was.value} and is {after.status.value}. {after.message}",
-                after.details,
-            )
-        elif after.status is HealthStatus.HEALTHY and was is not HealthStatus.HEALTHY:
-            log.info("health_recovered", integration=after.integration, was=was)
-            self._alerts.resolve(RULE, after.integration)
 
     def _check(self, integration: Checkable) -> HealthCheck:
         started = self._clock.monotonic()

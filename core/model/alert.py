@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
+
+
+class Severity(StrEnum):
+    """How bad what an alert tells of is, from bad to worse."""
+
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    def is_worse_than(self, other: Severity) -> bool:
+        return (self, other) == (Severity.CRITICAL, Severity.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +25,7 @@ class Alert:
     id: UUID
     rule: str
     integration: str
-    severity: str
+    severity: Severity
     status: str
     message: str
     details: dict[str, str]

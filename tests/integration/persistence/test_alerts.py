@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+from core.model.alert import Severity
 from core.persistence.alerts import AlertStore
 from core.persistence.database import Database
 from tests.fakes import NOON, FakeClock
 
 
-def _fire(store: AlertStore, integration: str = "address", rule: str = "health_degraded") -> bool:
-    return store.fire(rule, integration, "warning", f"{integration} is degraded", {"kakao": "slow"})
+def _fire(
+    store: AlertStore,
+    integration: str = "address",
+    rule: str = "health_degraded",
+    severity: Severity = Severity.WARNING,
+) -> bool:
+    return store.fire(rule, integration, severity, f"{integration} is degraded", {"kakao": "slow"})
 
 
 def test_an_alert_that_fires_is_open(database: Database, clock: FakeClock) -> None:
@@ -77,3 +83,16 @@ def test_alerts_that_are_open_are_read_oldest_first(database: Database, clock: F
 
     assert [alert.integration for alert in store.open()] == ["sms", "address", "email"]
     assert [alert.integration for alert in store.latest()] == ["email", "address", "sms"]
+
+
+def test_what_gets_worse_fires_anew_and_what_gets_milder_does_not(
+    database: Database, clock: FakeClock
+) -> None:
+    """A warning gives way to a critical alert; a critical one is told down in place, and may get worse again."""
+    store = AlertStore(database, clock)
+    ways = (Severity.WARNING, Severity.CRITICAL, Severity.CRITICAL, Severity.WARNING, Severity.CRITICAL)
+
+    assert [_fire(store, severity=severity) for severity in ways] == [True, True, False, False, True]
+
+    assert [alert.severity for alert in store.open()] == [Severity.CRITICAL]
+    assert len(store.latest()) == 3

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from core.health.monitor import HealthMonitor
 from core.integrations.base import ProviderCheck
+from core.model.alert import Severity
 from core.model.call_record import Attempt
 from core.model.health import HealthCheck, HealthRecord, HealthStatus
 from core.model.overview import CallTotals
@@ -75,20 +76,21 @@ class Records:
 class Alerts:
     """One open alert a rule and integration, as the database has it; `fired` keeps all there ever were."""
 
-    open: set[tuple[str, str]] = field(default_factory=set)
+    open: dict[tuple[str, str], Severity] = field(default_factory=dict)
     fired: list[str] = field(default_factory=list)
 
-    def fire(self, rule: str, integration: str, severity: str, message: str, details: dict[str, str]) -> bool:
-        if (rule, integration) in self.open:
-            return False
-        self.open.add((rule, integration))
-        self.fired.append(f"{severity}: {message}")
-        return True
+    def fire(
+        self, rule: str, integration: str, severity: Severity, message: str, details: dict[str, str]
+    ) -> bool:
+        was = self.open.get((rule, integration))
+        self.open[rule, integration] = severity
+        is_news = was is None or severity.is_worse_than(was)
+        if is_news:
+            self.fired.append(f"{severity}: {message}")
+        return is_news
 
     def resolve(self, rule: str, integration: str) -> bool:
-        was_open = (rule, integration) in self.open
-        self.open.discard((rule, integration))
-        return was_open
+        return self.open.pop((rule, integration), None) is not None
 
 
 @dataclass
