@@ -142,7 +142,7 @@ def test_an_outage_is_weathered_seen_and_over(
 
     card = page.locator(".st-key-card-address")
     expect(card).to_contain_text("Down", timeout=30_000)
-    expect(card.get_by_text("Not well: juso.")).to_be_visible()
+    expect(card.get_by_text("Not well: juso.")).to_be_visible(timeout=30_000)
 
     provider.recover()
     until(lambda: circuit(notebook) is not CircuitState.OPEN, what="the recovery time of the circuit")
