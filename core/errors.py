@@ -117,7 +117,8 @@ class CallError(BongsuError):
     """A call to a third party gave no answer.
 
     Every instance knows its context: `integration`, `operation`, `provider` (the last one asked, if any),
-    `attempt` (how many attempts were made; 0 when nothing was sent) and `trace_id`.
+    `attempt` (how many attempts were made; 0 when nothing was sent) and `trace_id`; `what` is what happened, in
+    one short sentence for operators.
     """
 
     is_callers_own: ClassVar[bool] = False
@@ -148,9 +149,9 @@ class CallError(BongsuError):
         self.attempt = attempt
         self.trace_id = trace_id
         self.retry_after = retry_after
-        what = f"{self.summary}: {detail}" if detail else self.summary
+        self.what = f"{self.summary}: {detail}" if detail else self.summary
         who = integration if provider is None else f"{integration} ({provider})"
-        super().__init__(f"{who}.{operation}: {what} [attempt {attempt}, trace {trace_id}]. {self.cure}")
+        super().__init__(f"{who}.{operation}: {self.what} [attempt {attempt}, trace {trace_id}]. {self.cure}")
 
     def user_message(self, language: Language = "ko") -> str:
         """What an end user may read: no provider, no code, no address, no secret."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar, assert_never
@@ -20,8 +21,8 @@ from core.model.health import CircuitState
 from core.model.identity import Sequence
 from core.model.message import ApiRequest, ApiResponse
 from core.model.verdict import Judgement, Verdict
-from core.policies import admission, pipeline
-from core.policies.admission import Granted, RefusedByCircuit, RefusedByLimiter, Settlement
+from core.policies import pipeline
+from core.policies.admission import Admission, Granted, RefusedByCircuit, RefusedByLimiter, Settlement
 from core.policies.pipeline import Progress
 from core.redaction import Redactor
 from core.state.base import StateStore
@@ -51,31 +52,30 @@ class Client:
         the caller is interrupted.
         """
         run = _Run(self, call)
+        with self._on_record(run):
+            return run.answer()
+
+    def check(self, call: Call[T], route: Route[T]) -> Attempt:
+        """Send one provider its health request, past the cache, and judge the answer; on record like any call.
+
+        It takes its tokens and respects the circuit: an open one is reported, not asked, and on a half-open one
+        the check is the probe, so that no user's call has to find out. On a closed circuit the outcome changes
+        nothing: a check neither opens a circuit nor excuses the failures of calls.
+        """
+        run = _Run(self, call)
+        with self._on_record(run):
+            return run.check(route)
+
+    @contextmanager
+    def _on_record(self, run: _Run[T]) -> Iterator[None]:
+        """However the run ends: what it was granted and never used is given back, and one record is handed over."""
         try:
-            answer = run.answer()
+            yield
         except BaseException as error:
+            run.release()
             self.record(run.call_record(error))
             raise
         self.record(run.call_record(None))
-        return answer
-
-    def check(self, call: Call[T], route: Route[T]) -> Attempt:
-        """Send one provider its health request, past cache and limits, and judge the answer.
-
-        On a half-open circuit the check is the probe: its outcome closes or re-opens the circuit, so that no
-        user's call has to find out. On any other circuit it changes nothing.
-        """
-        guard = admission.AdmissionPolicy(breaker=call.policy.admission.breaker, limits=None)
-        snapshot = self.state.peek(route.circuit)
-        granted = None
-        if admission.circuit_state(snapshot.state, guard, snapshot.now) is CircuitState.HALF_OPEN:
-            answer = self.state.admit(route.circuit, guard, 0)
-            granted = answer if isinstance(answer, Granted) else None
-        run = _Run(self, call)
-        attempt, _ = run.exchange(route, route.provider.health_request(), 1, call.policy.timeout_s)
-        if granted:
-            self.state.settle(route.circuit, guard, granted, settlement_of(attempt.verdict))
-        return attempt
 
 
 def settlement_of(verdict: Verdict) -> Settlement:
@@ -101,7 +101,7 @@ class _Run(Generic[T]):
         )
         self._kept: tuple[Route[T], CachedAnswer] | None = None
         self._response: ApiResponse | None = None
-        self._exchange: Exchange | None = None
+        self._exchanged: Exchange | None = None
         self._provider: str | None = None
         self._source: Source | None = None
         self._stand_in_for: CallError | None = None
@@ -109,6 +109,8 @@ class _Run(Generic[T]):
         self._circuit_opened = False
         self._limiter_wait_s = 0.0
         self._rate_limited = False
+        self._held: tuple[Route[T], Granted] | None = None
+        self._failure: CallError | None = None
 
     def answer(self) -> IntegrationResponse[T]:
         """Take step after step until one ends the call."""
@@ -121,7 +123,26 @@ class _Run(Generic[T]):
                 return self._conclude(step)
             self._carry_out(step)
 
-    def exchange(
+    def check(self, route: Route[T]) -> Attempt:
+        """One attempt with the provider's health request, if circuit and limits let it pass without a wait."""
+        admission = self._ask(route, max_wait_us=0)
+        if not isinstance(admission, Granted):
+            self._failure = failure.rejected(self._call, admission, 0)
+            is_ours = isinstance(admission, RefusedByLimiter)
+            verdict = Verdict.THROTTLED if is_ours else Verdict.UNAVAILABLE
+            return Attempt(route.provider.name, 0, 0.0, 0.0, verdict, detail=self._failure.what)
+        attempt, _ = self._exchange(route, route.provider.health_request(), 1, self._call.policy.timeout_s)
+        self._settle(settlement_of(attempt.verdict) if admission.is_probe else Settlement.NOTHING, attempt)
+        self._progress = self._progress.after_attempt(attempt)
+        if attempt.verdict is not Verdict.OK:
+            self._failure = failure.failed(self._call, attempt)
+        return attempt
+
+    def release(self) -> None:
+        """Give back what was granted and never used: whoever is interrupted must not keep a probe."""
+        self._settle(Settlement.NOTHING, None)
+
+    def _exchange(
         self, route: Route[T], request: ApiRequest, number: int, timeout_s: float
     ) -> tuple[Attempt, Judgement]:
         """Send one request and judge what comes back. Never raises for what the provider does."""
@@ -134,7 +155,7 @@ class _Run(Generic[T]):
         else:
             judgement = route.provider.judge(self._call.operation, self._response)
         ended = self._clock.monotonic()
-        self._exchange = _redacted(self._client.redactor, request, self._response)
+        self._exchanged = _redacted(self._client.redactor, request, self._response)
         attempt = Attempt(
             provider=route.provider.name,
             number=number,
@@ -149,7 +170,7 @@ class _Run(Generic[T]):
 
     def call_record(self, error: BaseException | None) -> CallRecord:
         """What is kept of this call, now that it has ended, with `error` if it raised one."""
-        blamed = error or self._stand_in_for
+        blamed = error or self._failure or self._stand_in_for
         return CallRecord(
             id=record_id(self._created_at, self._client.sequence.next()),
             created_at=self._created_at,
@@ -157,7 +178,7 @@ class _Run(Generic[T]):
             integration_type=self._call.integration_type,
             operation=self._call.operation,
             provider=self._provider,
-            exchange=self._exchange,
+            exchange=self._exchanged,
             duration_ms=(self._clock.monotonic() - self._started) * 1000,
             is_success=blamed is None or _is_callers_own(blamed),
             source=self._source,
@@ -185,6 +206,7 @@ class _Run(Generic[T]):
                 assert_never(step)
 
     def _conclude(self, step: pipeline.Ending) -> IntegrationResponse[T]:
+        self.release()
         match step:
             case pipeline.Serve(Source.LIVE):
                 return self._serve_live()
@@ -221,19 +243,23 @@ class _Run(Generic[T]):
         return route.provider.judge(self._call.operation, response).verdict is Verdict.OK
 
     def _admit(self, step: pipeline.Admit) -> None:
-        route = self._call.routes[step.route]
+        self.release()
+        admission = self._ask(self._call.routes[step.route], round(step.max_wait_s * 1_000_000))
+        self._progress = self._progress.after_admission(step.route, admission)
+
+    def _ask(self, route: Route[T], max_wait_us: int) -> Admission:
+        """Ask whether an attempt may go, and hold what is granted until it is settled or released."""
         self._provider = route.provider.name
-        answer = self._client.state.admit(
-            route.circuit, self._call.policy.admission, round(step.max_wait_s * 1_000_000)
-        )
-        match answer:
+        admission = self._client.state.admit(route.circuit, self._call.policy.admission, max_wait_us)
+        match admission:
             case RefusedByCircuit():
                 self._circuit_state = CircuitState.OPEN
             case RefusedByLimiter():
                 self._rate_limited = True
             case Granted(is_probe=is_probe):
+                self._held = (route, admission)
                 self._circuit_state = CircuitState.HALF_OPEN if is_probe else CircuitState.CLOSED
-        self._progress = self._progress.after_admission(step.route, answer)
+        return admission
 
     def _wait(self, step: pipeline.Wait) -> None:
         if step.for_turn:
@@ -245,22 +271,20 @@ class _Run(Generic[T]):
     def _send(self, step: pipeline.Send) -> None:
         route = self._call.routes[step.route]
         request = route.provider.request(self._call.operation, self._call.params)
-        try:
-            attempt, judgement = self.exchange(route, request, step.number, step.timeout_s)
-        except BaseException:
-            # Whoever interrupts an attempt must not keep its probe.
-            self._settle(route, step.granted, Settlement.NOTHING, None)
-            raise
-        self._settle(route, step.granted, settlement_of(attempt.verdict), attempt)
+        attempt, judgement = self._exchange(route, request, step.number, step.timeout_s)
+        is_our_own_cut = attempt.verdict is Verdict.TIMED_OUT and not step.is_telling
+        self._settle(Settlement.NOTHING if is_our_own_cut else settlement_of(attempt.verdict), attempt)
         self._progress = self._progress.after_attempt(attempt, is_doubtful=judgement.is_doubtful)
         if attempt.verdict is not Verdict.OK:
             self._log(
                 "attempt_failed", attempt=attempt.number, verdict=attempt.verdict, detail=attempt.detail
             )
 
-    def _settle(
-        self, route: Route[T], granted: Granted, settlement: Settlement, attempt: Attempt | None
-    ) -> None:
+    def _settle(self, settlement: Settlement, attempt: Attempt | None) -> None:
+        """Tell the store how the attempt ended that is held, if any is."""
+        if self._held is None:
+            return
+        (route, granted), self._held = self._held, None
         throttled = attempt is not None and attempt.verdict is Verdict.THROTTLED
         pause_s = (attempt.retry_after or 0.0) if attempt and throttled else 0.0
         settled = self._client.state.settle(

@@ -15,7 +15,8 @@
 The driver (`core.client`) carries it out and notes what came of it, until a step ends the call.
 
 Every attempt takes tokens and counts for the breaker. A provider's own back-off is for that provider: the next
-route starts afresh. No attempt starts after the deadline.
+route starts afresh. No attempt starts after the deadline, and no route takes the time that the routes after it need
+(`core.policies.timeout`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from core.policies import retry
 from core.policies.admission import Admission, Granted, RefusedByCircuit, RefusedByLimiter
 from core.policies.fallback import stand_in
 from core.policies.policy import CallPolicy
-from core.policies.timeout import attempt_timeout
+from core.policies.timeout import attempt_timeout, fair_time, is_telling, route_deadline
 
 _DOUBTFUL_RETRIES = 2
 
@@ -65,6 +66,15 @@ class Progress:
     tries: int = 0
     attempts: tuple[Attempt, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+
+    @property
+    def fair_time_s(self) -> float:
+        """Seconds that an attempt has when nothing went wrong before it."""
+        return fair_time(self.policy.timeout_s, self.policy.deadline_s, self.routes)
+
+    def deadline_of(self, route: int) -> float:
+        """When the attempts on `route` have to be over, so that the routes after it have their time."""
+        return route_deadline(self.deadline, self.fair_time_s, self.routes - 1 - route)
 
     def after_admission(self, route: int, admission: Admission) -> Progress:
         """The store answered whether an attempt may go to `route`."""
@@ -118,12 +128,15 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send attempt number `number` (counted from 1 over all routes), which may take `timeout_s`."""
+    """Send attempt number `number` (counted from 1 over all routes), which may take `timeout_s`.
+
+    `is_telling` says whether a time-out would say something about the provider, or only about our own deadline.
+    """
 
     route: int
     number: int
     timeout_s: float
-    granted: Granted
+    is_telling: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,18 +184,24 @@ def next_step(progress: Progress, now: float, chance: float) -> Step:
 
 
 def _ask(progress: Progress, route: int, now: float) -> Step:
-    if now >= progress.deadline:
-        return _end(replace(progress, refusals=(*progress.refusals, OutOfTime())))
-    return Admit(route, progress.deadline - now)
+    left = progress.deadline_of(route) - now
+    return Admit(route, left) if left > 0 else _out_of_time(progress, route, now)
 
 
 def _go(progress: Progress, granted: Granted, now: float) -> Step:
     if granted.wait_us and not progress.waited:
         return Wait(granted.wait_us / 1_000_000, for_turn=True)
-    timeout = attempt_timeout(progress.policy.timeout_s, progress.deadline, now)
-    if timeout is None:
-        return _end(replace(progress, refusals=(*progress.refusals, OutOfTime())))
-    return Send(progress.route, len(progress.attempts) + 1, timeout, granted)
+    deadline = progress.deadline_of(progress.route)
+    timeout_s = attempt_timeout(progress.policy.timeout_s, deadline, now)
+    if timeout_s is None:
+        return _out_of_time(progress, progress.route, now)
+    telling = is_telling(timeout_s, progress.fair_time_s)
+    return Send(progress.route, len(progress.attempts) + 1, timeout_s, telling)
+
+
+def _out_of_time(progress: Progress, route: int, now: float) -> Step:
+    progress = replace(progress, route=route, refusals=(*progress.refusals, OutOfTime()))
+    return _next_route(progress, now)
 
 
 def _after(progress: Progress, attempt: Attempt, now: float, chance: float) -> Step:
@@ -194,7 +213,7 @@ def _after(progress: Progress, attempt: Attempt, now: float, chance: float) -> S
         return _ask(progress, progress.route, now)
     if progress.tries <= _retries(progress, attempt):
         wait = retry.delay(progress.policy.retry, progress.tries, chance, attempt.retry_after)
-        if now + wait < progress.deadline:
+        if now + wait < progress.deadline_of(progress.route):
             return Wait(wait, for_turn=False)
     return _next_route(progress, now)
 

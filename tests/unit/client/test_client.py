@@ -12,6 +12,7 @@ from core.errors import (
     CircuitOpen,
     ConnectionFailed,
     CredentialsRefused,
+    DeadlineExceeded,
     IntegrationDisabled,
     NotFound,
     ProviderUnavailable,
@@ -21,12 +22,14 @@ from core.errors import (
 )
 from core.model.answer import Source
 from core.model.health import CircuitState
-from core.policies.admission import AdmissionPolicy
+from core.model.verdict import Verdict
+from core.policies.admission import AdmissionPolicy, Granted, Settlement
 from core.policies.circuit_breaker import BreakerPolicy
 from core.policies.rate_limit import LimitPolicy
 from core.policies.retry import RetryPolicy
+from core.transports.base import TransportFault
 from tests.fakes import FakeClock
-from tests.scripted import POLICY, Bench, Outcome, answer, cut_off, outage, repeated
+from tests.scripted import POLICY, Bench, Outcome, WordProvider, answer, cut_off, outage, repeated
 
 
 @pytest.fixture
@@ -238,15 +241,54 @@ def test_every_end_leaves_one_record_with_its_reason(bench: Bench) -> None:
     assert all(record.integration == "words" and record.duration_ms >= 0 for record in bench.records)
 
 
-def test_a_check_passes_by_the_cache_and_the_limits(bench: Bench) -> None:
-    bench.policy = replace(POLICY, admission=AdmissionPolicy(limits=LimitPolicy(1, 1, 0)))
+def test_a_check_passes_by_the_cache_and_is_on_record(bench: Bench) -> None:
     bench.providers(alpha=[answer("ok:hi")])
     bench.call()
 
     attempt = bench.client.check(bench.wanted(), bench.routes()[0])
 
-    assert attempt.verdict == "ok"
+    assert attempt.verdict is Verdict.OK
     assert bench.transports["alpha"].sent[-1][0].url == "https://alpha.example/health"
+    assert bench.records[-1].exchange is not None
+    assert bench.records[-1].exchange.url == "https://alpha.example/health"
+
+
+def test_a_check_takes_a_token_and_does_not_wait_for_one(bench: Bench) -> None:
+    """A provider that has all the traffic it allows is busy, not ill; checks do not break its limit."""
+    bench.policy = replace(POLICY, admission=AdmissionPolicy(limits=LimitPolicy(1, 1, 5_000_000)))
+    bench.providers(alpha=[answer("ok:hi")])
+    bench.call()
+
+    attempt = bench.client.check(bench.wanted(), bench.routes()[0])
+
+    assert attempt.verdict is Verdict.THROTTLED
+    assert bench.sent() == 1
+    assert bench.clock.slept == []
+    assert bench.records[-1].is_rate_limited
+
+
+def test_a_check_reports_an_open_circuit_and_does_not_ask(bench: Bench) -> None:
+    bench.policy = replace(POLICY, admission=AdmissionPolicy(breaker=BreakerPolicy(failure_threshold=1)))
+    bench.providers(alpha=[outage()])
+    with pytest.raises(ProviderUnavailable):
+        bench.call()
+    sent = bench.sent()
+
+    attempt = bench.client.check(bench.wanted(), bench.routes()[0])
+
+    assert attempt.verdict is Verdict.UNAVAILABLE
+    assert attempt.detail.startswith("the circuit breaker is open: free again in ")
+    assert bench.sent() == sent
+    assert bench.records[-1].error_type == "CircuitOpen"
+
+
+def test_a_check_that_is_asked_to_slow_down_holds_everybody_back(bench: Bench) -> None:
+    bench.providers(alpha=[answer("slow-down:30"), answer("ok:hi")])
+
+    bench.client.check(bench.wanted(), bench.routes()[0])
+
+    with pytest.raises(RateLimited):
+        bench.call()
 
 
 def test_a_check_closes_a_circuit_that_is_half_open(bench: Bench) -> None:
@@ -263,13 +305,80 @@ def test_a_check_closes_a_circuit_that_is_half_open(bench: Bench) -> None:
     assert bench.state.peek("words.alpha").state.breaker.opened_at is None
 
 
-def test_a_check_of_a_closed_circuit_changes_nothing(bench: Bench) -> None:
-    bench.providers(alpha=[outage()])
-    before = bench.state.peek("words.alpha").state
+def test_a_check_of_a_closed_circuit_neither_opens_nor_excuses(bench: Bench) -> None:
+    bench.policy = replace(POLICY, retry=RetryPolicy(max_retries=0))
+    bench.providers(alpha=[outage(), outage(), answer("ok:hi"), outage()])
+    with pytest.raises(ProviderUnavailable):
+        bench.call()
+    for _ in range(2):
+        bench.client.check(bench.wanted(), bench.routes()[0])
 
-    bench.client.check(bench.wanted(), bench.routes()[0])
+    assert bench.state.peek("words.alpha").state.breaker.failures == 1
 
-    assert bench.state.peek("words.alpha").state == before
+
+def test_a_hanging_provider_leaves_its_stand_in_the_time_to_answer(bench: Bench) -> None:
+    bench.policy = replace(POLICY, deadline_s=15)
+    timed_out = TransportFault(Verdict.TIMED_OUT, "no answer in time", may_have_arrived=True)
+    bench.providers(alpha=[timed_out], beta=[answer("ok:from beta")])
+    bench.transports["alpha"].takes_s = 5
+
+    response = bench.call()
+
+    assert (response.value, response.attempts) == ("from beta", 3)
+
+
+def test_a_deadline_of_our_own_is_not_held_against_the_provider(bench: Bench) -> None:
+    """What the queue before it has eaten of the deadline, an attempt is too short to judge by."""
+    breaker = BreakerPolicy(failure_threshold=1)
+    limits = LimitPolicy(per_minute=10, per_hour=1000, max_wait_us=10_000_000)
+    bench.policy = replace(POLICY, deadline_s=6.1, admission=AdmissionPolicy(breaker=breaker, limits=limits))
+    timed_out = TransportFault(Verdict.TIMED_OUT, "no answer in time", may_have_arrived=True)
+    bench.providers(alpha=[answer("ok:hi"), timed_out])
+    bench.call("one")
+
+    with pytest.raises(AttemptTimedOut):
+        bench.call("two")
+
+    assert bench.transports["alpha"].sent[-1][1] < 0.2
+    assert bench.state.peek("words.alpha").state.breaker.opened_at is None
+
+
+@pytest.mark.parametrize("moment", ["making the request", "waiting for its turn", "running out of time"])
+def test_a_probe_that_is_never_sent_is_given_back(
+    bench: Bench, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends a call between the grant and the end of its attempt, the next one may probe."""
+    limits = LimitPolicy(per_minute=10, per_hour=1000, max_wait_us=10_000_000)
+    bench.policy = replace(
+        POLICY,
+        retry=RetryPolicy(max_retries=0),
+        admission=AdmissionPolicy(breaker=BreakerPolicy(failure_threshold=1), limits=limits),
+    )
+    bench.providers(alpha=[outage(), answer("ok:hi")])
+    with pytest.raises(ProviderUnavailable):
+        bench.call("one")
+    bench.clock.advance(61)
+    state = bench.state.peek("words.alpha").state
+    with monkeypatch.context() as patch:
+        if moment == "making the request":
+            patch.setattr(WordProvider, "request", _interrupt)
+        else:
+            bench.state.settle(
+                "words.alpha", AdmissionPolicy(), Granted(99), Settlement.NOTHING, pause_us=3_000_000
+            )
+        if moment == "waiting for its turn":
+            patch.setattr(bench.clock, "sleep", _interrupt)
+        if moment == "running out of time":
+            patch.setattr(bench.clock, "sleep", lambda _: bench.clock.advance(100))
+        with pytest.raises((KeyboardInterrupt, DeadlineExceeded)):
+            bench.call("two")
+
+    assert state.breaker.probe_until is None
+    assert bench.call("three").value == "hi"
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_the_time_out_error_tells_what_to_do(bench: Bench) -> None:

@@ -62,11 +62,9 @@ def test_the_store_is_asked_before_anything_is_sent() -> None:
 
 
 def test_a_granted_attempt_is_sent_with_its_time_out() -> None:
-    granted = Granted(generation=3)
+    step = next_step(progress().after_admission(0, Granted(generation=3)), START, 0.5)
 
-    step = next_step(progress().after_admission(0, granted), START, 0.5)
-
-    assert step == Send(route=0, number=1, timeout_s=5, granted=granted)
+    assert step == Send(route=0, number=1, timeout_s=5, is_telling=True)
 
 
 def test_a_granted_attempt_waits_for_its_turn_once() -> None:
@@ -159,6 +157,29 @@ def test_without_anything_to_stand_in_the_soonest_refusal_is_the_error() -> None
     assert next_step(refused, START, 0.5) == Reject(soon)
 
 
+def test_a_provider_that_hangs_leaves_the_next_one_its_time() -> None:
+    """Of 15 seconds, the first of two providers has 10: the second can still take its whole time-out."""
+    policy = CallPolicy(5, 15, RetryPolicy(), AdmissionPolicy(), None)
+    hanging = Progress(policy, routes=2, deadline=START + 15)
+
+    assert next_step(hanging, START, 0.5) == Admit(route=0, max_wait_s=10)
+    for _ in range(2):
+        hanging = sent(hanging, Verdict.TIMED_OUT)
+    assert next_step(hanging, START + 10, 0.5) == Admit(route=1, max_wait_s=5)
+
+
+@pytest.mark.parametrize(("left", "is_telling"), [(5, True), (2.5, True), (2.4, False)])
+def test_a_time_out_cut_short_by_ourselves_says_nothing_of_the_provider(
+    left: float, is_telling: bool
+) -> None:
+    granted = progress(deadline=START + left).after_admission(0, Granted(generation=0))
+
+    step = next_step(granted, START, 0.5)
+
+    assert isinstance(step, Send)
+    assert step.is_telling is is_telling
+
+
 def test_past_the_deadline_nothing_is_asked() -> None:
     assert next_step(progress(), START + 60, 0.5) == Reject(OutOfTime())
 
@@ -206,7 +227,7 @@ def test_every_call_ends_within_its_tries_and_its_deadline(  # noqa: C901 -- one
             break
         match step:
             case Admit(route, max_wait_s):
-                assert 0 < max_wait_s <= 60
+                assert 0 < max_wait_s <= 60 - 5 * (routes - 1 - route)
                 admission = data.draw(admissions)
                 granted_open = 1 if isinstance(admission, Granted) else 0
                 call = call.after_admission(route, admission)
@@ -218,10 +239,10 @@ def test_every_call_ends_within_its_tries_and_its_deadline(  # noqa: C901 -- one
                     assert longest <= 60
                 now += seconds
                 call = call.after_wait()
-            case Send(route, number, timeout_s, _):
+            case Send(route, number, timeout_s):
                 assert granted_open == 1, "nothing is sent that was not admitted"
                 assert now < START + 60
-                assert now + timeout_s <= START + 60 + 1e-9
+                assert now + timeout_s <= START + 60 - 5 * (routes - 1 - route) + 1e-9
                 granted_open = 0
                 tries[route] += 1
                 verdict, retry_after, took, doubtful = data.draw(outcomes)
