@@ -351,6 +351,7 @@ def test_a_probe_that_is_never_sent_is_given_back(
     limits = LimitPolicy(per_minute=10, per_hour=1000, max_wait_us=10_000_000)
     bench.policy = replace(
         POLICY,
+        deadline_s=4,
         retry=RetryPolicy(max_retries=0),
         admission=AdmissionPolicy(breaker=BreakerPolicy(failure_threshold=1), limits=limits),
     )
@@ -369,7 +370,7 @@ def test_a_probe_that_is_never_sent_is_given_back(
         if moment == "waiting for its turn":
             patch.setattr(bench.clock, "sleep", _interrupt)
         if moment == "running out of time":
-            patch.setattr(bench.clock, "sleep", lambda _: bench.clock.advance(100))
+            patch.setattr(bench.clock, "sleep", lambda _: bench.clock.advance(5))
         with pytest.raises((KeyboardInterrupt, DeadlineExceeded)):
             bench.call("two")
 
