@@ -348,7 +348,7 @@ def test_a_probe_that_is_never_sent_is_given_back(
     bench: Bench, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever ends a call between the grant and the end of its attempt, the next one may probe."""
-    limits = LimitPolicy(per_minute=10, per_hour=1000, max_wait_us=10_000_000)
+    limits = LimitPolicy(per_minute=600, per_hour=6000, max_wait_us=10_000_000)
     bench.policy = replace(
         POLICY,
         deadline_s=4,
