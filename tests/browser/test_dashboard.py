@@ -9,6 +9,7 @@ from urllib.request import Request, urlopen
 import pytest
 from playwright.sync_api import expect
 
+from dashboard.words import WORDS
 from tests import chromium
 from tests.browser.conftest import NewVisitor
 
@@ -75,12 +76,21 @@ def test_checking_now_shows_what_came_of_it(new_visitor: NewVisitor) -> None:
     expect(sms.get_by_role("img", name=re.compile("latest 1 checks"))).to_be_visible()
 
 
-def test_the_table_of_checks_opens(new_visitor: NewVisitor) -> None:
+def test_the_details_open_a_chart_above_the_table_of_checks(new_visitor: NewVisitor) -> None:
+    """The chart draws itself under our own content security policy: the console stays empty."""
     page = new_visitor().signed_in("viewer")
+    card = page.locator(".st-key-card-address")
 
-    page.locator(".st-key-card-address").get_by_text("점검 기록").click()
+    card.get_by_text(WORDS["ko"]["details.title"]).click()
 
-    expect(page.locator(".st-key-card-address").get_by_test_id("stDataFrame")).to_be_visible()
+    chart, table = card.locator(".stPlotlyChart .main-svg").first, card.get_by_test_id("stDataFrame")
+    expect(chart).to_be_visible()
+    expect(card.locator(".stPlotlyChart .bars path").first).to_be_attached()
+    expect(table).to_be_visible()
+    above, below = chart.bounding_box(), table.bounding_box()
+    assert above is not None
+    assert below is not None
+    assert above["y"] + above["height"] <= below["y"]
 
 
 @pytest.mark.fault("DA-04")
@@ -115,7 +125,8 @@ def test_what_a_provider_says_stays_text(new_visitor: NewVisitor) -> None:
     """Scripts do not run, images are not fetched (the visitor would note it), addresses are no links."""
     page = new_visitor().signed_in("operator")
     hostile = page.locator(".st-key-card-hostile")
-    hostile.get_by_text("점검 기록").click()
+    hostile.get_by_text(WORDS["ko"]["details.title"]).click()
+    expect(hostile.get_by_test_id("stDataFrame")).to_be_visible()
 
     expect(hostile.get_by_text("<script>window.pwned=1</script>").first).to_be_visible()
     expect(page.get_by_role("alert").first).to_contain_text("<script>")

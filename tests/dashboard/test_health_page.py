@@ -215,6 +215,17 @@ def test_the_history_is_a_strip_and_a_table(open_page: OpenPage, hub: FakeHub) -
     assert str(table["time"].dtype).endswith("UTC]")
 
 
+def test_the_details_of_what_was_never_checked_say_so(open_page: OpenPage, hub: FakeHub) -> None:
+    hub.integrations = [overview(status=None)]
+    page = open_page()
+
+    page.session_state["details-address"] = True
+    page.run()
+
+    assert KO["history.empty"] in text(page)
+    assert not page.exception
+
+
 def test_the_newest_calls_are_a_strip_and_a_chart(open_page: OpenPage, hub: FakeHub) -> None:
     """Thirty minutes, those without a call too; the chart is drawn only for who opens it."""
     minute = hub.clock.now().replace(second=0, microsecond=0)

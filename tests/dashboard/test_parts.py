@@ -46,6 +46,15 @@ def test_every_word_is_used_somewhere() -> None:
     assert unused == []
 
 
+def test_every_word_that_a_page_asks_for_exists() -> None:
+    code = "".join(path.read_text("utf-8") for path in Path(dashboard.__file__).parent.rglob("*.py"))
+
+    asked = set(re.findall(r"""\bt\(\s*["']([a-z_.]+)["']""", code))
+
+    assert "history.title" in asked
+    assert asked - WORDS["ko"].keys() == set()
+
+
 @pytest.mark.fault("DA-03")
 @given(st.text(max_size=400))
 def test_text_from_elsewhere_holds_no_markup(text: str) -> None:
