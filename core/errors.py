@@ -5,6 +5,7 @@
     ├── StorageError               our own database or data directory cannot be used
     │   ├── DataDirectoryUnusable
     │   ├── DatabaseUnreachable
+    │   ├── DatabaseDamaged        the file is no database, or a broken one
     │   ├── DatabaseBehind         migrations have to run first
     │   └── DatabaseAhead          the code is older than the database
     ├── KeyringError               a stored secret cannot be read or written
@@ -83,6 +84,16 @@ class DatabaseUnreachable(StorageError):
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(f"The database at {where} cannot be reached: {reason}. Check BONGSU_DATABASE_URL.")
+
+
+class DatabaseDamaged(StorageError):
+    """The embedded database is no database, or a broken one."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"The file {path} is not a readable database: it is damaged, or something else was put in its place. "
+            "Restore a backup, or move the file away to start anew."
+        )
 
 
 class DatabaseBehind(StorageError):

@@ -8,22 +8,25 @@ has to write cannot wait any more ("database is locked", at once).
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from sqlite3 import Connection as SqliteConnection
 from typing import Final
 
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from core.errors import DatabaseUnreachable, DataDirectoryUnusable
+from core.errors import DatabaseDamaged, DatabaseUnreachable, DataDirectoryUnusable, StorageError
 from core.settings import Settings
 
 _WRITES: Final = "bongsu_writes"
 _BUSY_MS: Final = 10_000
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class Database:
@@ -41,6 +44,7 @@ class Database:
         if settings.database_url is not None:
             return Database.at(settings.database_url.get_secret_value())
         prepare_directory(settings.data_dir)
+        prepare_file(settings.database_file)
         return Database.at(f"sqlite:///{settings.database_file}")
 
     @staticmethod
@@ -74,16 +78,24 @@ class Database:
         """A connection whose transaction sees one state of the database.
 
         Raises `DatabaseUnreachable` when the database cannot be used, or can be no longer: it does not answer,
-        its disk is full, others hold it locked for too long.
+        its disk is full, others hold it locked for too long, all connections are in use. Raises
+        `DatabaseDamaged` when an embedded database is no database.
         """
-        with self._connection() as connection, connection.begin():
-            yield connection
+        with self._connection() as connection:
+            # PostgreSQL would look anew at each statement. The level travels with BEGIN and costs no round trip.
+            reader = (
+                connection
+                if self.is_sqlite
+                else connection.execution_options(isolation_level="REPEATABLE READ")
+            )
+            with reader.begin():
+                yield reader
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A connection whose transaction may change the database.
 
-        Raises `DatabaseUnreachable` as `reading` does. Whether the change was made is not known when that comes
+        Raises what `reading` raises. Whether the change was made is not known when that comes
         from the end of the transaction.
         """
         with self._connection() as connection:
@@ -98,11 +110,23 @@ class Database:
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
         # The driver's own error comes from work that goes past SQLAlchemy, such as COPY.
+        driver = self.engine.dialect.loaded_dbapi
         try:
             with self.engine.connect() as connection:
                 yield connection
-        except (OperationalError, self.engine.dialect.loaded_dbapi.OperationalError) as error:
-            raise DatabaseUnreachable(self.where, _first_line(error)) from error
+        except (DatabaseError, driver.DatabaseError) as error:
+            original = error.orig if isinstance(error, DBAPIError) else error
+            if isinstance(original, (driver.IntegrityError, driver.DataError, driver.ProgrammingError)):
+                raise  # what was asked for was wrong, not the database
+            raise self._fault(original) from error
+        except PoolTimeoutError as error:
+            raise DatabaseUnreachable(self.where, "all connections are in use") from error
+
+    def _fault(self, error: BaseException | None) -> StorageError:
+        """Our own error for one of the driver's."""
+        if isinstance(error, sqlite3.DatabaseError) and _primary_code(error) in _DAMAGED:
+            return DatabaseDamaged(str(self.engine.url.database))
+        return DatabaseUnreachable(self.where, str(error).strip().split("\n", maxsplit=1)[0])
 
 
 def prepare_directory(path: Path) -> None:
@@ -116,16 +140,27 @@ def prepare_directory(path: Path) -> None:
         raise DataDirectoryUnusable(str(path), error.strerror or str(error)) from error
 
 
+def prepare_file(path: Path) -> None:
+    """Make the embedded database, empty and readable by its owner alone; one that exists stays as it is.
+
+    SQLite gives the files beside it the rights of this one. Raises `DataDirectoryUnusable`.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise DataDirectoryUnusable(str(path.parent), f"{path.name}: {error.strerror}") from error
+
+
 def _json(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-def _first_line(error: Exception) -> str:
-    reason = error.orig if isinstance(error, OperationalError) else error
-    return str(reason).strip().split("\n", maxsplit=1)[0]
+def _primary_code(error: sqlite3.DatabaseError) -> int:
+    """The kind of fault; SQLite tells the finer points in the bits above the lowest eight."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _prepare_sqlite(connection: SqliteConnection, _entry: ConnectionPoolEntry) -> None:
+def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
     # The driver's own idea of when to begin a transaction is switched off; `_begin_sqlite` does it.
     connection.isolation_level = None
     for pragma in (
