@@ -324,7 +324,7 @@ class _Nowhere:
     def put(self, record: CallRecord) -> None:
         """Forget it."""
 
-    def between(
+    def measures(
         self, start: datetime, end: datetime, after_id: int | None = None, limit: int = 1
     ) -> Sequence[CallMeasure]:
         """No rows."""

@@ -338,7 +338,7 @@ def _window_table(name: str, database: Database, log: CallLog, metrics: MetricsS
     """The last whole window: read its calls and count them."""
     end = NOON
     start = end - timedelta(minutes=WINDOW_MINUTES)
-    calls = log.between(start, end, limit=scale.rows)
+    calls = log.measures(start, end, limit=scale.rows)
     select = text(
         "SELECT integration_name, operation, duration_ms, is_success, source, is_mock, error_type, retry_count, "
         "circuit_opened, is_rate_limited, limiter_wait_ms, created_at FROM integration_call_logs "
@@ -358,6 +358,7 @@ def _window_table(name: str, database: Database, log: CallLog, metrics: MetricsS
     cases = [
         Case(_SELECTED, lambda _: ask(select)),
         Case("the database's own GROUP BY, no percentiles", lambda _: ask(counted)),
+        Case("CallLog.measures", lambda _: log.measures(start, end, limit=scale.rows)),
         Case("CallLog.between", lambda _: log.between(start, end, limit=scale.rows)),
         Case("aggregate, rows at hand", lambda _: aggregate(calls, updated_at=end)),
         Case("keep the windows", lambda _: metrics.upsert(windows)),

@@ -72,10 +72,12 @@ class CallPages:
     def __init__(self, rows: Sequence[CallRow] = ()) -> None:
         self.rows = list(rows)
         self.asked: list[tuple[datetime, datetime]] = []
+        self.pages = 0
 
-    def between(
+    def measures(
         self, start: datetime, end: datetime, after_id: int | None = None, limit: int = 10_000
     ) -> list[CallRow]:
+        self.pages += 1
         if after_id is None:
             self.asked.append((start, end))
         found = sorted(

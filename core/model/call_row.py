@@ -1,9 +1,10 @@
-"""A call as it is read back from the call log: the narrow row, and what was said beside it."""
+"""A call as it is read back from the call log: its row, what is counted of it, and what was said beside it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from core.model.answer import Source
 from core.model.call_record import Attempt
@@ -35,6 +36,27 @@ class CallRow:
     trace_id: str
     retry_count: int
     circuit_breaker_state: CircuitState
+    circuit_opened: bool
+    is_rate_limited: bool
+    limiter_wait_ms: float
+
+
+class CallMeasureRow(NamedTuple):
+    """What is counted of a call (`core.metrics.window.CallMeasure`): some columns of `CallRow`, by their names.
+
+    `source` is the word that stands for a `Source`.
+    """
+
+    id: int
+    created_at: datetime
+    integration_name: str
+    operation: str
+    duration_ms: float
+    is_success: bool
+    source: str | None
+    is_mock: bool
+    error_type: str | None
+    retry_count: int
     circuit_opened: bool
     is_rate_limited: bool
     limiter_wait_ms: float

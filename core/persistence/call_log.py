@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import chain
+from itertools import chain, starmap
 from typing import TYPE_CHECKING, Final, cast
 
 import orjson
@@ -18,7 +18,7 @@ from sqlalchemy import Connection, RowMapping, Select, Table, func, select, text
 from core.errors import InvalidRequest
 from core.model.answer import Source
 from core.model.call_record import EPOCH, SEQUENCE_BITS, Attempt, CallRecord, first_id_at
-from core.model.call_row import CallBodies, CallRow
+from core.model.call_row import CallBodies, CallMeasureRow, CallRow
 from core.model.health import CircuitState
 from core.model.message import Pairs
 from core.model.overview import MinuteCount
@@ -36,6 +36,7 @@ _MOST_PARAMETERS: Final = 32_766
 _ESCAPED_NUL: Final = "\\u0000"
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _IDS_A_MINUTE: Final = 60_000 << SEQUENCE_BITS
+_MEASURES: Final = tuple(logs.c[name] for name in CallMeasureRow._fields)
 # Spelled as the partial index spells it: SQLite uses the index for no other wording.
 _FAILED: Final = text("NOT is_success")
 
@@ -91,10 +92,18 @@ class CallLog:
 
         The next page comes after the id of the last row of this one.
         """
-        query = _in_time(select(logs), start, end).order_by(logs.c.id).limit(limit)
-        if after_id is not None:
-            query = query.where(logs.c.id > after_id)
-        return self._rows(query)
+        return self._rows(_page(select(logs), start, end, after_id, limit))
+
+    def measures(
+        self, start: datetime, end: datetime, after_id: int | None = None, limit: int = 10_000
+    ) -> list[CallMeasureRow]:
+        """What is counted of the calls that `between` reads, at a fraction of its cost.
+
+        A page of fewer than `limit` rows is the last.
+        """
+        query = _page(select(*_MEASURES), start, end, after_id, limit)
+        with self._database.reading() as connection:
+            return list(starmap(CallMeasureRow, connection.execute(query)))
 
     def by_minute(self, start: datetime, end: datetime) -> list[MinuteCount]:
         """What came of the calls of each minute and integration that had any, oldest first.
@@ -213,6 +222,13 @@ def _in_time(query: Select[tuple[object, ...]], start: datetime, end: datetime) 
         logs.c.created_at >= start,
         logs.c.created_at < end,
     )
+
+
+def _page(
+    query: Select[tuple[object, ...]], start: datetime, end: datetime, after_id: int | None, limit: int
+) -> Select[tuple[object, ...]]:
+    query = _in_time(query, start, end).order_by(logs.c.id).limit(limit)
+    return query if after_id is None else query.where(logs.c.id > after_id)
 
 
 # Writing. Rows are made in the order of the tables' columns.

@@ -28,12 +28,12 @@ class RecordKeeper(Protocol):
 
 
 class CallReader(Protocol):
-    """Where call-log rows are read."""
+    """Where what is counted of calls is read."""
 
-    def between(
+    def measures(
         self, start: datetime, end: datetime, after_id: int | None = None, limit: int = _PAGE
     ) -> Sequence[CallMeasure]:
-        """The rows of calls from `start` until before `end`, by id, at most `limit` after `after_id`."""
+        """The calls from `start` until before `end`, by id, the first `limit` after `after_id`, or all there are."""
 
 
 class WindowWriter(Protocol):
@@ -98,10 +98,11 @@ class MetricsCollector:
         return percentiles(windows)
 
     def _rows(self, start: datetime, end: datetime) -> Iterator[CallMeasure]:
-        last: int | None = None
-        while page := self._reader.between(start, end, after_id=last, limit=_PAGE):
+        page = self._reader.measures(start, end, limit=_PAGE)
+        yield from page
+        while len(page) == _PAGE:
+            page = self._reader.measures(start, end, after_id=page[-1].id, limit=_PAGE)
             yield from page
-            last = page[-1].id
 
 
 def _start(now: datetime, newest: datetime | None) -> datetime:

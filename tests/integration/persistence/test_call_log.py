@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from sqlalchemy import text
 from core.errors import DatabaseUnreachable
 from core.model.answer import Source
 from core.model.call_record import Attempt, CallRecord, Exchange, record_id
-from core.model.call_row import CallRow
+from core.model.call_row import CallMeasureRow, CallRow
 from core.model.health import CircuitState
 from core.model.overview import MinuteCount
 from core.model.verdict import Verdict
@@ -80,7 +80,7 @@ _records = st.builds(
 )
 
 
-def _ids(rows: Sequence[CallRow | CallRecord]) -> list[int]:
+def _ids(rows: Sequence[CallRow | CallMeasureRow | CallRecord]) -> list[int]:
     return [row.id for row in rows]
 
 
@@ -339,7 +339,10 @@ def test_a_range_of_time_is_exact_to_the_microsecond(
     assert sorted(found) == sorted(at for at in times if since <= at < until)
 
 
-def test_pages_of_a_range_join_without_gap_or_overlap(database: Database) -> None:
+@pytest.mark.parametrize("read", [CallLog.between, CallLog.measures])
+def test_pages_of_a_range_join_without_gap_or_overlap(
+    database: Database, read: Callable[..., Sequence[CallRow | CallMeasureRow]]
+) -> None:
     log = CallLog(database)
     records = _series(25)
     log.append(records)
@@ -347,11 +350,32 @@ def test_pages_of_a_range_join_without_gap_or_overlap(database: Database) -> Non
 
     seen: list[int] = []
     after: int | None = None
-    while page := log.between(NOON, end, after_id=after, limit=10):
+    while page := read(log, NOON, end, after_id=after, limit=10):
         seen += _ids(page)
         after = page[-1].id
 
     assert seen == _ids(records)
+
+
+def test_what_is_counted_of_a_call_is_what_its_row_says(database: Database) -> None:
+    """The narrow read gives the same calls in the same order, and of each column the same value and type."""
+    log = CallLog(database)
+    usual, stale, failed = _series(3)
+    log.append(
+        [
+            replace(failed, is_success=False, error_type="RateLimited", source=None, is_rate_limited=True),
+            replace(stale, source=Source.STALE, limiter_wait_ms=2.5, circuit_opened=True, is_mock=True),
+            usual,
+        ]
+    )
+    until = failed.created_at
+
+    rows, measures = log.between(NOON, until + _SECOND), log.measures(NOON, until + _SECOND)
+
+    wide = [tuple(getattr(row, name) for name in CallMeasureRow._fields) for row in rows]
+    assert measures == wide
+    assert all(type(measure.is_success) is bool for measure in measures)
+    assert _ids(log.measures(NOON, until)) == _ids([usual, stale])
 
 
 def test_the_calls_of_one_trace_are_found_by_it(database: Database) -> None:

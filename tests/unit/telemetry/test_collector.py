@@ -232,7 +232,7 @@ def test_a_clock_that_is_set_back_skips_no_window() -> None:
 
 
 def test_rows_are_read_page_by_page() -> None:
-    """More rows than a page holds are all counted, once each."""
+    """More rows than a page holds are all counted, once each; after a page that is not full none is asked for."""
     windows = Windows()
     calls = CallPages([row(call_record(id=number + 1)) for number in range(10_001)])
     made, _ = collector(calls=calls, windows=windows)
@@ -240,6 +240,17 @@ def test_rows_are_read_page_by_page() -> None:
     made.aggregate_metrics(NOON)
 
     assert [window.total_calls for window in windows.kept.values()] == [10_001]
+    assert calls.pages == 2
+
+
+def test_a_full_page_may_be_the_last() -> None:
+    windows = Windows()
+    calls = CallPages([row(call_record(id=number + 1)) for number in range(10_000)])
+    made, _ = collector(calls=calls, windows=windows)
+
+    made.aggregate_metrics(NOON)
+
+    assert [window.total_calls for window in windows.kept.values()] == [10_000]
 
 
 def test_the_time_is_asked_of_the_clock_when_none_is_given() -> None:
