@@ -34,6 +34,7 @@ and never holds a secret. What an end user may read is `user_message`, in Korean
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -135,6 +136,10 @@ class CallError(BongsuError):
     is_callers_own: ClassVar[bool] = False
     """Whether the caller asked for what cannot be had, so that it says nothing about the third party."""
 
+    tells_of_provider: ClassVar[bool] = False
+    """Whether it says something about the third party, so that rates count the call: what we did not send because
+    of our own limits, settings or deadlines does not."""
+
     summary: ClassVar[str] = "the call gave no answer"
     cure: ClassVar[str] = "Look at the call log for this trace id."
     user_text: ClassVar[dict[Language, str]] = {
@@ -204,6 +209,7 @@ class IntegrationDisabled(CallRejected):
 class CircuitOpen(CallRejected):
     """The provider is known to be ill; after `retry_after` seconds a probe is let through."""
 
+    tells_of_provider = True
     summary = "the circuit breaker is open"
     cure = "Wait for the provider to recover; the breaker tries by itself."
 
@@ -229,6 +235,7 @@ class DeadlineExceeded(CallRejected):
 class CallFailed(CallError):
     """They failed, or refused."""
 
+    tells_of_provider = True
     summary = "the provider failed"
 
 
@@ -293,3 +300,15 @@ class NotFound(CallFailed):
         "ko": "일치하는 정보를 찾을 수 없습니다.",
         "en": "Nothing matches what you asked for.",
     }
+
+
+def telling_errors() -> frozenset[str]:
+    """The names of all errors that say something about the third party."""
+    return frozenset(_names_of(CallError))
+
+
+def _names_of(kind: type[CallError]) -> Iterator[str]:
+    if kind.tells_of_provider:
+        yield kind.__name__
+    for narrower in kind.__subclasses__():
+        yield from _names_of(narrower)

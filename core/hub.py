@@ -125,7 +125,7 @@ class Hub:
             state=state,
             records=self._health_store,
             alerts=self._alerts,
-            recent_totals=lambda name: self._overviews.totals(name, _HEALTH_SPAN),
+            recent_totals=lambda: self._overviews.totals(_HEALTH_SPAN),
             clock=clock,
         )
         for integration in self.integrations.values():
@@ -186,7 +186,7 @@ class Hub:
     def check_now(self, name: str, *, by: str) -> HealthCheck:
         """Check one integration now, because `by` asked for it; on record in the audit log.
 
-        Raises `KeyError` when there is no integration of that name.
+        Raises `KeyError` when there is no integration of that name, and `IntegrationDisabled` when it is switched off.
         """
         check = self.health.check_health(name)
         self.access.note(by, "health.check", name, {"status": check.status.value})

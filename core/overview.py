@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,7 +11,8 @@ from core.config.integration import IntegrationConfig
 from core.config.templates import TEMPLATES
 from core.health.monitor import Checkable
 from core.metrics.totals import totals
-from core.metrics.window import aggregate, floor
+from core.metrics.window import aggregate, floor, reworked_from
+from core.model.call_record import HEALTH_CHECK
 from core.model.call_row import CallRow
 from core.model.health import HealthRecord
 from core.model.metric_window import MetricWindow
@@ -52,20 +53,21 @@ class Overviews:
     def windows(self, last: timedelta) -> list[MetricWindow]:
         """The 5-minute windows of the last so long, all integrations, up to this moment.
 
-        Windows that aggregation has stored are read as they are, except the newest, which may still have been
-        growing; from there on the calls themselves are aggregated.
+        Stored windows are read as they are, except the newest, which may still have been growing when they were
+        counted: from there on the calls themselves are aggregated. Checks are not calls that anyone made.
         """
         self._flush()
         now = self._clock.now()
         start = floor(now - last)
         newest = self._metrics.newest_start()
-        cut = start if newest is None else min(max(newest, start), now)
+        cut = start if newest is None else min(max(reworked_from(newest), start), now)
         stored = self._metrics.between(start, cut)
-        return [*stored, *aggregate(self._rows(cut, now + timedelta(seconds=1)), updated_at=now)]
+        fresh = aggregate(self._rows(cut, now + timedelta(seconds=1)), updated_at=now)
+        return [window for window in (*stored, *fresh) if window.operation != HEALTH_CHECK]
 
-    def totals(self, name: str, last: timedelta) -> CallTotals:
-        """What came of one integration's calls of the last so long."""
-        return totals([window for window in self.windows(last) if window.integration_name == name])
+    def totals(self, last: timedelta) -> dict[str, CallTotals]:
+        """What came of the calls of the last so long, by integration; one without calls is not there."""
+        return {name: totals(windows) for name, windows in _by_integration(self.windows(last)).items()}
 
     def all(
         self,
@@ -74,13 +76,18 @@ class Overviews:
         last: timedelta,
     ) -> list[IntegrationOverview]:
         """Every integration, in the order of `integrations`."""
-        windows = self.windows(last)
+        windows = _by_integration(self.windows(last))
         health = self._health.all()
         minutes = self._minutes()
         since = floor(self._clock.now() - last)
         return [
             self._overview(
-                integration, configs[name], windows, health.get(name), minutes.get(name, []), since
+                integration,
+                configs[name],
+                windows.get(name, []),
+                health.get(name),
+                minutes.get(name, []),
+                since,
             )
             for name, integration in integrations.items()
         ]
@@ -118,7 +125,7 @@ class Overviews:
                 for provider, circuit in integration.circuits.items()
             ),
             health=health,
-            totals=totals([window for window in windows if window.integration_name == integration.name]),
+            totals=totals(windows),
             since=since,
             minutes=tuple(minutes),
         )
@@ -135,3 +142,10 @@ class Overviews:
             if policy.breaker
             else 0.0,
         )
+
+
+def _by_integration(windows: Iterable[MetricWindow]) -> dict[str, list[MetricWindow]]:
+    found: dict[str, list[MetricWindow]] = {}
+    for window in windows:
+        found.setdefault(window.integration_name, []).append(window)
+    return found

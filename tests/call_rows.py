@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 from hypothesis import strategies as st
 
@@ -100,3 +101,14 @@ class Windows:
         for window in windows:
             key = window.integration_name, window.operation, window.window_minutes, window.window_start
             self.kept[key] = window
+
+
+OF_OUR_OWN: Final = frozenset(
+    {"InvalidRequest", "NotConfigured", "IntegrationDisabled", "RateLimited", "DeadlineExceeded"}
+)
+"""Errors that say nothing about the third party, as the document of the error tree has them."""
+
+
+def is_limited(call: CallRecord | CallRow) -> bool:
+    """Whether the limiter held a call back, or refused it."""
+    return call.is_rate_limited or call.limiter_wait_ms > 0

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import structlog
 
 from core.clock import Clock
+from core.errors import IntegrationDisabled
 from core.health.status import ProviderHealth, judge
 from core.integrations.base import ProviderCheck
 from core.model.alert import Severity
+from core.model.call_record import HEALTH_CHECK
 from core.model.health import CircuitState, HealthCheck, HealthRecord, HealthStatus
 from core.model.identity import new_trace_id, tracing
 from core.model.overview import CallTotals
@@ -30,6 +32,9 @@ class Checkable(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def is_enabled(self) -> bool: ...
 
     @property
     def circuits(self) -> dict[str, str]:
@@ -70,10 +75,10 @@ class HealthMonitor:
         state: StateStore,
         records: HealthRecords,
         alerts: Alerts,
-        recent_totals: Callable[[str], CallTotals],
+        recent_totals: Callable[[], Mapping[str, CallTotals]],
         clock: Clock,
     ) -> None:
-        """`recent_totals` gives an integration's calls of the last quarter of an hour."""
+        """`recent_totals` gives the calls of the last quarter of an hour, by integration."""
         self._state = state
         self._records = records
         self._alerts = alerts
@@ -88,20 +93,28 @@ class HealthMonitor:
     def check_health(self, name: str) -> HealthCheck:
         """Check one integration now, keep what was found, and alert if it got worse.
 
-        Raises `KeyError` when no integration of that name is registered.
+        Raises `KeyError` when no integration of that name is registered, and `IntegrationDisabled` when it is
+        switched off.
         """
         integration = self._integrations[name]
-        with tracing(new_trace_id()):
-            check = self._check(integration)
-            self.update_health_status(check)
-        return check
+        if not integration.is_enabled:
+            raise IntegrationDisabled(integration=name, operation=HEALTH_CHECK)
+        return self._checked(integration, self._recent_totals())
 
     def check_all_health(self) -> list[HealthCheck]:
-        """Check every registered integration, all at the same time, so that a slow one delays no other."""
-        if not self._integrations:
+        """Check every integration that is switched on, all at the same time, so that a slow one delays no other.
+
+        One that is switched off is not asked, and has no alert.
+        """
+        wanted = [integration for integration in self._integrations.values() if integration.is_enabled]
+        for integration in self._integrations.values():
+            if not integration.is_enabled:
+                self._alerts.resolve(RULE, integration.name)
+        if not wanted:
             return []
-        with ThreadPoolExecutor(len(self._integrations), thread_name_prefix="health") as pool:
-            return list(pool.map(self.check_health, self._integrations))
+        recent = self._recent_totals()
+        with ThreadPoolExecutor(len(wanted), thread_name_prefix="health") as pool:
+            return list(pool.map(lambda integration: self._checked(integration, recent), wanted))
 
     def update_health_status(self, check: HealthCheck) -> HealthRecord:
         """Keep a check, and alert if the integration got worse by it."""
@@ -131,7 +144,13 @@ class HealthMonitor:
         if is_news:
             log.warning("health_worse", integration=after.integration, was=was, now=after.status)
 
-    def _check(self, integration: Checkable) -> HealthCheck:
+    def _checked(self, integration: Checkable, recent: Mapping[str, CallTotals]) -> HealthCheck:
+        with tracing(new_trace_id()):
+            check = self._check(integration, recent.get(integration.name, CallTotals()))
+            self.update_health_status(check)
+        return check
+
+    def _check(self, integration: Checkable, recent: CallTotals) -> HealthCheck:
         started = self._clock.monotonic()
         checks = integration.health_check()
         circuits = {
@@ -148,7 +167,7 @@ class HealthMonitor:
             )
             for check in checks
         ]
-        finding = judge(providers, self._recent_totals(integration.name), integration.policy.timeout_s * 1000)
+        finding = judge(providers, recent, integration.policy.timeout_s * 1000)
         return HealthCheck(
             integration=integration.name,
             checked_at=self._clock.now(),

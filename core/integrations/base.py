@@ -13,7 +13,7 @@ from core.client.provider import Params, Provider
 from core.config.integration import IntegrationConfig
 from core.errors import CallRejected, IntegrationDisabled, InvalidRequest, NotConfigured
 from core.model.answer import IntegrationResponse
-from core.model.call_record import Attempt
+from core.model.call_record import HEALTH_CHECK, Attempt
 from core.model.identity import current_trace_id, tracing
 from core.policies.cache import cache_key
 from core.policies.policy import CallPolicy
@@ -69,6 +69,11 @@ class BaseIntegration(ABC, Generic[T]):
         return self.config.integration_name
 
     @property
+    def is_enabled(self) -> bool:
+        """Whether it may be called at all."""
+        return self.config.is_enabled
+
+    @property
     def circuits(self) -> dict[str, str]:
         """The circuit of each provider that can be asked."""
         return {route.provider.name: route.circuit for route in self._routes}
@@ -106,7 +111,7 @@ class BaseIntegration(ABC, Generic[T]):
 
     def _check_providers(self) -> tuple[ProviderCheck, ...]:
         """Send every provider its health request, one after the other."""
-        call = self._call("health_check", {}, current_trace_id(), None, None)
+        call = self._call(HEALTH_CHECK, {}, current_trace_id(), None, None)
         return tuple(
             ProviderCheck(route.provider.name, self._client.check(call, route)) for route in self._routes
         )

@@ -1,9 +1,10 @@
 """Windows: what came of the calls of five minutes, counted from their call-log rows.
 
-A call counts in the window that its start falls into, by UTC. A call that ended as `InvalidRequest` counts
-nowhere: it is the caller's own mistake, found before anything was sent, and says nothing about the third party.
-Of every other call the row's `is_success` is the authority, so that successful + failed = total. Durations are
-what callers waited, answers from the cache included.
+A call counts in the window that its start falls into, by UTC. A call that ended for reasons of our own (a request
+that is not valid, our own limit or deadline, an integration switched off or without credentials, an interruption)
+is no call of the window, since it says nothing about the third party; only that the limiter held it back or refused
+it is counted. Of every other call the row's `is_success` is the authority, so that successful + failed = total.
+Durations are what callers waited, answers from the cache included.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import AttemptTimedOut, DeadlineExceeded, InvalidRequest
+from core.errors import AttemptTimedOut, telling_errors
 from core.metrics.histogram import LatencyHistogram, is_measured
 from core.model.answer import Source
 from core.model.metric_window import MetricWindow
 
 WINDOW_MINUTES: Final = 5
 
+_GROWING_WINDOWS: Final = 3
+_TELLING: Final = telling_errors()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_TIMEOUTS: Final = frozenset({AttemptTimedOut.__name__, DeadlineExceeded.__name__})
-_FLAGS: Final = ("success", "cached", "stale", "mock", "timeout", "opening", "limited")
+_FLAGS: Final = ("counted", "success", "cached", "stale", "mock", "timeout", "opening", "limited")
 _COLUMNS: Final = np.dtype(
     [("group", np.int64), ("ms", np.float64), ("retries", np.int64), *((flag, np.bool_) for flag in _FLAGS)]
 )
@@ -70,9 +72,18 @@ def floor(at: datetime, window_minutes: int = WINDOW_MINUTES) -> datetime:
     return _EPOCH + (at - _EPOCH) // window * window
 
 
+def reworked_from(newest: datetime) -> datetime:
+    """Where counting anew begins when `newest` is the newest window that was counted.
+
+    A call counts in the window in which it began and is on record only when it ends, so the last three windows may
+    still have been growing when they were counted.
+    """
+    return floor(newest) - timedelta(minutes=WINDOW_MINUTES) * (_GROWING_WINDOWS - 1)
+
+
 def is_counted(row: CallMeasure) -> bool:
-    """Whether a call says anything about the third party."""
-    return row.error_type != InvalidRequest.__name__
+    """Whether a call says anything about the third party (`core.errors.CallError.tells_of_provider`)."""
+    return row.error_type is None or row.error_type in _TELLING
 
 
 def aggregate(
@@ -85,8 +96,7 @@ def aggregate(
     groups: dict[_Group, int] = {}
     columns = _read(rows, groups, timedelta(minutes=window_minutes))
     counts = {name: _sum(columns, name, len(groups)) for name in ("retries", *_FLAGS)}
-    counts["total"] = np.bincount(columns["group"], minlength=len(groups)).astype(np.int64)
-    measured = columns[is_measured(columns["ms"])]
+    measured = columns[is_measured(columns["ms"]) & columns["counted"]]
     sums = np.bincount(measured["group"], weights=measured["ms"], minlength=len(groups))
     histograms = LatencyHistogram.of_groups(measured["ms"], measured["group"], len(groups))
     return [
@@ -110,20 +120,25 @@ def _read(rows: Iterable[CallMeasure], groups: dict[_Group, int], window: timede
                     (row.integration_name, row.operation, (row.created_at - _EPOCH) // window), len(groups)
                 ),
                 row.duration_ms,
-                row.retry_count,
-                row.is_success,
-                row.source == Source.CACHE,
-                row.source == Source.STALE,
-                row.is_mock,
-                row.error_type in _TIMEOUTS,
-                row.circuit_opened,
-                row.is_rate_limited or row.limiter_wait_ms > 0,
+                row.retry_count if (counted := is_counted(row)) else 0,
+                counted,
+                counted and row.is_success,
+                counted and row.source == Source.CACHE,
+                counted and row.source == Source.STALE,
+                counted and row.is_mock,
+                row.error_type == AttemptTimedOut.__name__,
+                counted and row.circuit_opened,
+                _is_limited(row),
             )
             for row in rows
-            if is_counted(row)
+            if is_counted(row) or _is_limited(row)
         ),
         _COLUMNS,
     )
+
+
+def _is_limited(row: CallMeasure) -> bool:
+    return row.is_rate_limited or row.limiter_wait_ms > 0
 
 
 def _sum(columns: _Columns, name: str, groups: int) -> npt.NDArray[np.int64]:
@@ -145,9 +160,9 @@ def _window(
         operation=operation,
         window_minutes=window_minutes,
         window_start=_EPOCH + number * timedelta(minutes=window_minutes),
-        total_calls=counts["total"],
+        total_calls=counts["counted"],
         successful_calls=counts["success"],
-        failed_calls=counts["total"] - counts["success"],
+        failed_calls=counts["counted"] - counts["success"],
         cached_calls=counts["cached"],
         stale_calls=counts["stale"],
         mock_calls=counts["mock"],

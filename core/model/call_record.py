@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from core.model.answer import Source
 from core.model.health import CircuitState
 from core.model.message import Pairs
 from core.model.verdict import Verdict
+
+HEALTH_CHECK: Final = "health_check"
+"""The operation of a check. It is on record like any call, and counts as none: nobody asked for its answer."""
 
 SEQUENCE_BITS = 22
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

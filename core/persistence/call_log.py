@@ -13,11 +13,11 @@ from itertools import chain, starmap
 from typing import TYPE_CHECKING, Final, cast
 
 import orjson
-from sqlalchemy import Connection, RowMapping, Select, Table, func, select, text
+from sqlalchemy import Connection, RowMapping, Select, Table, func, or_, select, text
 
-from core.errors import InvalidRequest
+from core.errors import telling_errors
 from core.model.answer import Source
-from core.model.call_record import EPOCH, SEQUENCE_BITS, Attempt, CallRecord, first_id_at
+from core.model.call_record import EPOCH, HEALTH_CHECK, SEQUENCE_BITS, Attempt, CallRecord, first_id_at
 from core.model.call_row import CallBodies, CallMeasureRow, CallRow
 from core.model.health import CircuitState
 from core.model.message import Pairs
@@ -108,8 +108,8 @@ class CallLog:
     def by_minute(self, start: datetime, end: datetime) -> list[MinuteCount]:
         """What came of the calls of each minute and integration that had any, oldest first.
 
-        Minutes are whole minutes of UTC; the first may be cut by `start`. Callers' own mistakes that were found
-        before anything was sent are not counted, as in `core.metrics.window`.
+        Minutes are whole minutes of UTC; the first may be cut by `start`. What says nothing about the third party
+        is not counted, as in `core.metrics.window`, and checks are not either.
         """
         minute = (logs.c.id // _IDS_A_MINUTE).label("minute")
         query = (
@@ -124,7 +124,8 @@ class CallLog:
                 start,
                 end,
             )
-            .where(logs.c.error_type.is_distinct_from(InvalidRequest.__name__))
+            .where(logs.c.operation != HEALTH_CHECK)
+            .where(or_(logs.c.error_type.is_(None), logs.c.error_type.in_(sorted(telling_errors()))))
             .group_by(logs.c.integration_name, minute)
             .order_by(minute, logs.c.integration_name)
         )

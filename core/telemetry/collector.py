@@ -10,12 +10,11 @@ from typing import Final, Protocol
 from core.clock import Clock
 from core.errors import RateLimited
 from core.metrics.totals import Percentiles, percentiles
-from core.metrics.window import WINDOW_MINUTES, CallMeasure, aggregate, floor
+from core.metrics.window import WINDOW_MINUTES, CallMeasure, aggregate, floor, reworked_from
 from core.model.answer import STAND_INS, Source
 from core.model.call_record import CallRecord
 from core.model.metric_window import MetricWindow
 
-_REWORKED_WINDOWS: Final = 3
 _FURTHEST_BACK: Final = timedelta(hours=24)
 _PAGE: Final = 10_000
 
@@ -106,9 +105,8 @@ class MetricsCollector:
 
 
 def _start(now: datetime, newest: datetime | None) -> datetime:
-    recent = floor(now) - timedelta(minutes=WINDOW_MINUTES) * (_REWORKED_WINDOWS - 1)
     earliest = floor(now - _FURTHEST_BACK)
-    return max(earliest, min(recent, newest or earliest))
+    return earliest if newest is None else max(earliest, reworked_from(min(now, newest)))
 
 
 def _outcome(record: CallRecord) -> tuple[int, str]:

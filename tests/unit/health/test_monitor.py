@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.errors import IntegrationDisabled
 from core.health.monitor import HealthMonitor
 from core.integrations.base import ProviderCheck
 from core.model.alert import Severity
 from core.model.call_record import Attempt
 from core.model.health import HealthCheck, HealthRecord, HealthStatus
-from core.model.overview import CallTotals
 from core.model.verdict import Verdict
 from core.policies.admission import AdmissionPolicy
 from core.policies.policy import CallPolicy
@@ -34,6 +34,7 @@ class Patient:
     verdict: Verdict = Verdict.OK
     gate: threading.Barrier | None = None
     policy: CallPolicy = POLICY
+    is_enabled: bool = True
 
     @property
     def circuits(self) -> dict[str, str]:
@@ -106,7 +107,7 @@ class Ward:
             state=MemoryState(self.clock),
             records=self.records,
             alerts=self.alerts,
-            recent_totals=lambda _: CallTotals(),
+            recent_totals=dict,
             clock=self.clock,
         )
 
@@ -133,6 +134,19 @@ def test_a_check_is_kept_with_what_it_found(ward: Ward) -> None:
 def test_an_integration_nobody_registered_cannot_be_checked(ward: Ward) -> None:
     with pytest.raises(KeyError):
         ward.monitor.check_health("fax")
+
+
+def test_what_is_switched_off_is_not_asked_and_has_no_alert(ward: Ward) -> None:
+    off = Patient(verdict=Verdict.UNAVAILABLE)
+    ward.monitor.register_integration(off)
+    ward.monitor.check_all_health()
+    assert ward.alerts.open
+    off.is_enabled = False
+
+    assert ward.monitor.check_all_health() == []
+    assert not ward.alerts.open
+    with pytest.raises(IntegrationDisabled):
+        ward.monitor.check_health("address")
 
 
 def test_with_nothing_registered_there_is_nothing_to_check(ward: Ward) -> None:

@@ -69,9 +69,13 @@ def test_a_call_without_a_proper_duration_still_counts(duration: float) -> None:
     assert (both.total_calls, both.sum_ms, both.max_ms, both.p50_ms) == (2, 10.0, 10.0, 10.0)
 
 
-def test_a_mistake_of_the_caller_counts_nowhere() -> None:
-    """`InvalidRequest` says nothing about the third party."""
-    mistake = row(failed_call(error_type="InvalidRequest"))
+@pytest.mark.parametrize(
+    "error",
+    ["InvalidRequest", "NotConfigured", "IntegrationDisabled", "DeadlineExceeded", "KeyboardInterrupt"],
+)
+def test_what_ended_for_reasons_of_our_own_counts_nowhere(error: str) -> None:
+    """It says nothing about the third party."""
+    mistake = row(failed_call(error_type=error))
 
     assert aggregate([mistake], updated_at=NOON) == []
     assert window_of(mistake, row(call_record())).total_calls == 1
@@ -90,12 +94,12 @@ def test_each_event_has_a_count_of_its_own() -> None:
         row(call_record(source=Source.CACHE)),
         row(call_record(source=Source.MOCK, is_mock=True)),
         row(call_record(attempts=(attempt(), attempt(), attempt()))),
-        row(failed_call(error_type="DeadlineExceeded", circuit_opened=True)),
+        row(failed_call(error_type="AttemptTimedOut", circuit_opened=True)),
         row(failed_call(error_type="RateLimited", is_rate_limited=True)),
         row(call_record(limiter_wait_ms=250.0)),
     )
 
-    assert (window.total_calls, window.cached_calls, window.mock_calls) == (6, 1, 1)
+    assert (window.total_calls, window.cached_calls, window.mock_calls) == (5, 1, 1)
     assert (window.retries, window.circuit_openings, window.timeouts) == (2, 1, 1)
     assert window.rate_limited_calls == 2
 

@@ -15,7 +15,7 @@ from core.model.call_record import CallRecord
 from core.telemetry.collector import MetricsCollector
 from core.telemetry.recorder import Recorder
 from tests.builders import call_record, failed_call
-from tests.call_rows import CallPages, Windows, records, row
+from tests.call_rows import OF_OUR_OWN, CallPages, Windows, records, row
 from tests.fakes import NOON, FakeClock
 
 LATER = timedelta(minutes=5)
@@ -128,7 +128,7 @@ def test_each_call_however_it_ends_leaves_one_row_and_one_line(calls: list[CallR
 @pytest.mark.property(29)
 @given(st.lists(records(), max_size=20))
 def test_each_call_that_the_limiter_touched_is_told_and_counted(calls: list[CallRecord]) -> None:
-    """Held back or refused: a line of its own, and one in the window's count (a caller's mistake excepted)."""
+    """Held back or refused: a line of its own, and one in the window's count."""
     windows = Windows()
     touched = [call for call in calls if call.is_rate_limited or call.limiter_wait_ms > 0]
     refused = [call for call in touched if call.error_type == "RateLimited"]
@@ -143,9 +143,7 @@ def test_each_call_that_the_limiter_touched_is_told_and_counted(calls: list[Call
     events = [line.getMessage() for line in lines]
     assert events.count("limiter.refused") == len(refused)
     assert events.count("limiter.held_back") == len(touched) - len(refused)
-    assert sum(window.rate_limited_calls for window in windows.kept.values()) == sum(
-        call.error_type != "InvalidRequest" for call in touched
-    )
+    assert sum(window.rate_limited_calls for window in windows.kept.values()) == len(touched)
 
 
 @pytest.mark.property(2)
@@ -164,7 +162,7 @@ def test_aggregating_again_changes_nothing(calls: list[CallRecord], times: int) 
 
     assert windows.kept == once.kept
     assert sum(window.total_calls for window in windows.kept.values()) == sum(
-        call.error_type != "InvalidRequest" for call in calls
+        call.error_type not in OF_OUR_OWN for call in calls
     )
 
 
