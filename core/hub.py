@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -139,23 +140,26 @@ class Hub:
         settings = configuration.settings
         clock = clock or SystemClock()
         prepare_directory(settings.data_dir)
-        database = Database.open(settings)
-        try:
+        with ExitStack() as opened:
+            database = Database.open(settings)
+            opened.callback(database.close)
             if database.is_sqlite:
                 schema.upgrade(database)
             else:
                 schema.require(database)
-        except BaseException:
-            database.close()
-            raise
-        return Hub(
-            configuration=configuration,
-            database=database,
-            state=_state(settings, clock),
-            clock=clock,
-            chance=chance,
-            keyring=Keyring.open(settings.data_dir),
-        )
+            keyring = Keyring.open(settings.data_dir)
+            state = _state(settings, clock)
+            opened.callback(state.close)
+            hub = Hub(
+                configuration=configuration,
+                database=database,
+                state=state,
+                clock=clock,
+                chance=chance,
+                keyring=keyring,
+            )
+            opened.pop_all()
+            return hub
 
     def __enter__(self) -> Self:
         return self
@@ -165,10 +169,11 @@ class Hub:
 
     def close(self) -> None:
         """Store what is waiting to be stored, and let go of files and connections."""
-        self._recorder.close()
-        self._transport.close()
-        self._state.close()
-        self.database.close()
+        with ExitStack() as closing:
+            closing.callback(self.database.close)
+            closing.callback(self._state.close)
+            closing.callback(self._transport.close)
+            closing.callback(self._recorder.close)
 
     def calls(self, last: str = "1h", *, integration: str | None = None, limit: int = 10_000) -> pd.DataFrame:
         """The calls of the last so long ("15m", "1h", "7d"), newest first, at most `limit` of them.

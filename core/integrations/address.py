@@ -61,7 +61,10 @@ class AddressIntegration(BaseIntegration[AddressPage]):
         return [PROVIDERS[provider.name](provider) for provider in config.configured_providers]
 
     def _validated(self, operation: str, params: Params) -> Params:
-        keyword = clean_keyword(str(params["keyword"]))
+        given = params["keyword"]
+        if not isinstance(given, str):
+            raise Invalid("the keyword has to be text")
+        keyword = clean_keyword(given)
         if len(keyword) < 2:  # noqa: PLR2004 -- source: juso.go.kr error code E0008.
             raise Invalid("the keyword needs two characters or more")
         if len(keyword) > _LONGEST_KEYWORD:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +25,7 @@ from core.model.health import HealthStatus
 from core.persistence import schema
 from core.persistence.database import Database
 from core.settings import environment_for_child
+from tests.builders import call_record
 from tests.fakes import FakeChance, FakeClock
 from tests.integration.conftest import HubBuilder
 from tests.simulators.juso import KEY, JusoSimulator
@@ -134,6 +136,12 @@ def test_a_keyword_that_cannot_be_searched_is_refused_before_any_traffic(
     assert hub.calls("1h").iloc[0]["request_url"] != hub.calls("1h").iloc[0]["request_url"]
 
 
+@pytest.mark.parametrize("keyword", [None, 509, b"road"])
+def test_a_keyword_that_is_no_text_is_refused(hub: Hub, keyword: str) -> None:
+    with pytest.raises(InvalidRequest, match="has to be text"):
+        hub.address.search_address(keyword)
+
+
 @pytest.mark.parametrize(("page", "size"), [(0, 10), (1, 0), (1, 101), (91, 100)])
 def test_a_page_that_no_provider_has_is_refused(hub: Hub, page: int, size: int) -> None:
     with pytest.raises(InvalidRequest):
@@ -203,6 +211,29 @@ def test_the_overview_is_the_same_before_and_after_aggregation(hub: Hub, clock: 
 
         assert hub.overview()[0].totals == before
     assert hub.overview()[0].totals.total == 36
+
+
+def test_a_call_that_ends_after_its_window_was_counted_is_not_missed(hub: Hub, clock: FakeClock) -> None:
+    """It counts in the window in which it began, also when that was aggregated before it was on record."""
+    hub.address.search_address("테헤란로 1")
+    clock.advance(300)
+    hub.address.search_address("테헤란로 2")
+    hub.collector.aggregate_metrics()
+
+    hub.call_log.append([call_record(created_at=clock.now() - timedelta(seconds=290))])
+
+    assert hub.overview()[0].totals.total == 3
+
+
+def test_checks_are_on_record_and_are_not_counted_as_calls(hub: Hub, clock: FakeClock) -> None:
+    hub.address.search_address("테헤란로 1")
+    hub.check_now("address", by="test")
+
+    assert list(hub.calls("1h")["operation"]) == ["health_check", "health_check", "search_address"]
+    for _ in range(2):
+        assert hub.overview()[0].totals.total == 1
+        assert [minute.total for minute in hub.overview()[0].minutes] == [1]
+        hub.collector.aggregate_metrics()
 
 
 def test_postgresql_has_to_be_migrated_before_it_is_used(fresh_postgres_url: str, tmp_path: Path) -> None:
