@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 import platformdirs
@@ -21,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic.config import JsonDict
 
 PREFIX: Final = "BONGSU_"
+_LAST_PORT: Final = 65_535
 
 
 class Environment(StrEnum):
@@ -47,15 +47,32 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+_SERVER: Final = r"(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(?::(?P<port>[0-9]{1,5}))?"
+_POSTGRES: Final = re.compile(
+    # Names and passwords as SQLAlchemy reads them. Without a server, the query names one, or a socket's directory.
+    rf"postgresql\+psycopg://(?:[^:/@]*(?::[^@]*)?@)?(?:{_SERVER}/[^?/\s]+(?:\?\S*)?|/[^?/\s]+\?(?:\S*&)?host=\S+)"
+)
+_REDIS: Final = re.compile(
+    rf"(?:rediss?://(?:[^/?#]*@)?{_SERVER}(?:/[0-9]{{0,9}})?|unix://(?:[^/?#]*@)?/[^?\s]+)"
+    r"(?:\?(?:db=[0-9]{1,9}|ssl_[a-z_]+=[^&\s]+)(?:&(?:db=[0-9]{1,9}|ssl_[a-z_]+=[^&\s]+))*)?"
+)
+_ORIGIN: Final = re.compile(rf"https?://{_SERVER}")
+
+
+def _is_address(pattern: re.Pattern[str], value: str) -> bool:
+    """Whether it is written as the pattern says, with a port that exists where it names one."""
+    match = pattern.fullmatch(value)
+    return match is not None and (match["port"] is None or 1 <= int(match["port"]) <= _LAST_PORT)
+
+
 def _database_url(value: SecretStr) -> SecretStr:
-    url = urlsplit(value.get_secret_value())
-    if url.scheme != "postgresql+psycopg" or not url.path.strip("/"):
+    if not _is_address(_POSTGRES, value.get_secret_value()):
         raise ValueError("not a PostgreSQL address")
     return value
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"(rediss?|unix)://\S+", value.get_secret_value()):
+    if not _is_address(_REDIS, value.get_secret_value()):
         raise ValueError("not a Redis address")
     return value
 
@@ -67,7 +84,7 @@ def _zone(value: str) -> str:
 
 
 def _public_url(value: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/?#@]+", value):
+    if not _is_address(_ORIGIN, value):
         raise ValueError("not an origin")
     return value
 
@@ -111,7 +128,7 @@ class Settings(BaseModel):
     port: int = Field(
         8501,
         ge=1,
-        le=65535,
+        le=_LAST_PORT,
         description="The port that the web process listens on.",
         json_schema_extra=allowed("a whole number from 1 to 65535"),
     )

@@ -111,13 +111,15 @@ class Database:
     def _connection(self) -> Iterator[Connection]:
         # The driver's own error comes from work that goes past SQLAlchemy, such as COPY.
         driver = self.engine.dialect.loaded_dbapi
+        connection = None
         try:
             with self.engine.connect() as connection:
                 yield connection
         except (DatabaseError, driver.DatabaseError) as error:
             original = error.orig if isinstance(error, DBAPIError) else error
-            if isinstance(original, (driver.IntegrityError, driver.DataError, driver.ProgrammingError)):
-                raise  # what was asked for was wrong, not the database
+            wrong_questions = (driver.IntegrityError, driver.DataError, driver.ProgrammingError)
+            if connection is not None and isinstance(original, wrong_questions):
+                raise
             raise self._fault(original) from error
         except PoolTimeoutError as error:
             raise DatabaseUnreachable(self.where, "all connections are in use") from error

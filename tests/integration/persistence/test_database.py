@@ -112,6 +112,14 @@ def test_a_wrong_row_is_no_fault_of_the_database(database: Database) -> None:
         connection.execute(users.insert().values(id=None))
 
 
+def test_an_option_that_no_server_knows_is_told_like_a_server_that_is_away() -> None:
+    database = Database.at("postgresql+psycopg://ops:hunter2@127.0.0.1:9/none?nonsense=1")
+
+    with pytest.raises(DatabaseUnreachable, match="nonsense") as raised, database.reading():
+        pass
+    assert "hunter2" not in str(raised.value)
+
+
 def test_one_reading_sees_one_state_whatever_others_write_meanwhile(database: Database) -> None:
     count = text("SELECT count(*) FROM alembic_version")
     other = Database.at(database.engine.url.render_as_string(hide_password=False))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.config.environment import MASK, Configuration, load, secrets_of, variables
 from core.errors import SettingsRefused
+from core.persistence.database import Database
 from core.settings import Environment
+from core.state.redis import RedisState
 
 
 def faults(environ: dict[str, str]) -> dict[str, str]:
@@ -70,6 +72,98 @@ def test_a_malformed_secret_is_masked_in_the_report() -> None:
 
     assert "hunter" not in str(refused.value)
     assert str(refused.value).count(MASK) == 2
+
+
+_ADDRESSES = {
+    "BONGSU_DATABASE_URL": (
+        (
+            "postgresql+psycopg://db/bongsu",
+            "postgresql+psycopg://ops@db.example:5432/bongsu",
+            "postgresql+psycopg://ops:p/a:s#s?w0rd@[::1]:5432/bongsu?sslmode=require",
+            "postgresql+psycopg://ops@/bongsu?host=/run/postgresql",
+        ),
+        (
+            "mysql://ops:hunter2@db/bongsu",
+            "postgresql+psycopg://ops:hunter2@db:notaport/bongsu",
+            "postgresql+psycopg://ops:hunter2@db:/bongsu",
+            "postgresql+psycopg://ops:hunter2@db:0/bongsu",
+            "postgresql+psycopg://ops:hunter2@db:99999999/bongsu",
+            "postgresql+psycopg://ops:hunter2@db:65536/bongsu",
+            "postgresql+psycopg://ops:hunter2@[::1/bongsu",
+            "postgresql+psycopg://ops:hunter2@/bongsu",
+            "postgresql+psycopg://ops:hunter2@:5432/bongsu",
+            "postgresql+psycopg://ops:hunter2@db",
+            "postgresql+psycopg://ops:hunter2@db/",
+            "postgresql+psycopg:///bongsu",
+        ),
+    ),
+    "BONGSU_REDIS_URL": (
+        (
+            "redis://redis.example",
+            "redis://:p@ss@redis.example:6379/0",
+            "rediss://ops:pass@[::1]:6380/2?ssl_ca_certs=/etc/ca.pem",
+            "unix:///run/redis.sock?db=1",
+        ),
+        (
+            "hunter3",
+            "redis://:hunter2@redis:notaport/0",
+            "redis://:hunter2@redis:notaport",
+            "redis://:hunter2@redis:99999999/0",
+            "redis://:hunter2@redis/abc",
+            "redis://:hunter2@redis/0?db=abc",
+            "redis://:hunter2@redis/0?socket_timeout=abc",
+            "redis://:hunter2@/0",
+            "redis://[::1/0",
+            "unix://",
+        ),
+    ),
+    "BONGSU_PUBLIC_URL": (
+        ("https://ops.example.kr", "http://ops.example.kr:8080", "https://[::1]:8443"),
+        (
+            "https://x:99999999",
+            "https://x:0",
+            "https://x:",
+            "https://x:notaport",
+            "https://:443",
+            "https://[::1",
+            "https://ops.example.kr/",
+            "ops.example.kr",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, (right, _) in _ADDRESSES.items() for value in right]
+)
+def test_an_address_that_can_be_used_is_taken(name: str, value: str) -> None:
+    """What is let through is also understood by those who connect to it."""
+    settings = load({name: value}).settings
+
+    if settings.database_url is not None:
+        Database.at(value).close()
+    if settings.redis_url is not None:
+        RedisState(value).close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, (_, wrong) in _ADDRESSES.items() for value in wrong]
+)
+def test_a_malformed_address_is_a_fault_and_never_a_traceback(name: str, value: str) -> None:
+    found = faults({name: value})
+
+    assert found.keys() == {name}
+    assert "hunter" not in found[name]
+
+
+@given(name=st.sampled_from(sorted(_ADDRESSES)), value=st.text(max_size=60))
+@example(name="BONGSU_PUBLIC_URL", value="http://[v1.]")
+def test_no_text_at_all_breaks_the_reading_of_an_address(name: str, value: str) -> None:
+    try:
+        settings = load({name: value}).settings
+    except SettingsRefused:
+        return
+    assert settings.address
 
 
 def test_the_variables_of_the_test_suite_are_left_alone() -> None:
