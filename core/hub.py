@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import structlog
+
 from core.access.access import Access
 from core.client.client import Client
 from core.clock import Chance, Clock, SystemClock, system_chance
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 VERSION = version("bongsu")
+log = structlog.get_logger()
 _HEALTH_SPAN = timedelta(minutes=15)
 
 
@@ -178,9 +181,11 @@ class Hub:
     def calls(self, last: str = "1h", *, integration: str | None = None, limit: int = 10_000) -> pd.DataFrame:
         """The calls of the last so long ("15m", "1h", "7d"), newest first, at most `limit` of them.
 
-        This process's own calls are in it, also the one just made.
+        This process's own calls are in it, also the one just made, unless they cannot be stored at the moment: the
+        log then says so.
         """
-        self._recorder.flush()
+        if not self._recorder.flush():
+            log.warning("calls_wait_to_be_stored", waiting=self._recorder.stats.waiting)
         now = self.clock.now()
         return self.call_log.frame(now - span(last), now + timedelta(seconds=1), integration, limit)
 

@@ -13,10 +13,11 @@ from core.health.monitor import Checkable
 from core.metrics.totals import totals
 from core.metrics.window import aggregate, floor, reworked_from
 from core.model.call_record import HEALTH_CHECK
-from core.model.call_row import CallRow
+from core.model.call_row import CallMeasureRow
 from core.model.health import HealthRecord
 from core.model.metric_window import MetricWindow
 from core.model.overview import CallTotals, CircuitView, IntegrationOverview, MinuteCount
+from core.model.paging import in_pages
 from core.persistence.call_log import CallLog
 from core.persistence.health import HealthStore
 from core.persistence.metrics import MetricsStore
@@ -26,6 +27,7 @@ from core.state.base import StateStore
 MINUTES_SHOWN: Final = timedelta(minutes=30)
 """How much of the newest past is shown minute by minute."""
 
+_PAGE: Final = 10_000
 _TITLES = {template.name: template.title for template in TEMPLATES}
 
 
@@ -99,11 +101,8 @@ class Overviews:
             found.setdefault(count.integration, []).append(count)
         return found
 
-    def _rows(self, start: datetime, end: datetime) -> Iterator[CallRow]:
-        last: int | None = None
-        while page := self._call_log.between(start, end, after_id=last):
-            yield from page
-            last = page[-1].id
+    def _rows(self, start: datetime, end: datetime) -> Iterator[CallMeasureRow]:
+        return in_pages(lambda last: self._call_log.measures(start, end, last, _PAGE), _PAGE)
 
     def _overview(
         self,

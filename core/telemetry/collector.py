@@ -14,6 +14,7 @@ from core.metrics.window import WINDOW_MINUTES, CallMeasure, aggregate, floor, r
 from core.model.answer import STAND_INS, Source
 from core.model.call_record import CallRecord
 from core.model.metric_window import MetricWindow
+from core.model.paging import in_pages
 
 _FURTHEST_BACK: Final = timedelta(hours=24)
 _PAGE: Final = 10_000
@@ -97,11 +98,7 @@ class MetricsCollector:
         return percentiles(windows)
 
     def _rows(self, start: datetime, end: datetime) -> Iterator[CallMeasure]:
-        page = self._reader.measures(start, end, limit=_PAGE)
-        yield from page
-        while len(page) == _PAGE:
-            page = self._reader.measures(start, end, after_id=page[-1].id, limit=_PAGE)
-            yield from page
+        return in_pages(lambda last: self._reader.measures(start, end, last, _PAGE), _PAGE)
 
 
 def _start(now: datetime, newest: datetime | None) -> datetime:
