@@ -54,7 +54,7 @@ class AddressIntegration(BaseIntegration[AddressPage]):
         )
 
     def health_check(self) -> tuple[ProviderCheck, ...]:
-        """One small fixed search at each provider, past cache and limits."""
+        """One small fixed search at each provider, past the cache."""
         return self._check_providers()
 
     def _providers(self, config: IntegrationConfig) -> Sequence[Provider[AddressPage]]:
