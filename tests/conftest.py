@@ -13,6 +13,7 @@ import pytest
 from core.persistence import schema
 from core.persistence.database import Database
 from core.persistence.tables import metadata
+from core.settings import environment
 from tests import servers
 from tests.fakes import FakeClock
 
@@ -21,7 +22,8 @@ _WORDS_OF_A_SENTENCE: Final = 4
 
 # The time of one example says nothing on a machine that others use too; a test's own timeout does.
 hypothesis.settings.register_profile("bongsu", deadline=None, print_blob=True)
-hypothesis.settings.load_profile("bongsu")
+hypothesis.settings.register_profile("nightly", deadline=None, print_blob=True, max_examples=1_000)
+hypothesis.settings.load_profile(environment().get("BONGSU_TEST_PROFILE", "bongsu"))
 
 
 @pytest.fixture
