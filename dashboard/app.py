@@ -24,6 +24,7 @@ from core.web.headers import SecurityHeaders, inline_script_hashes
 from core.web.healthz import Healthz
 from core.web.limits import Limits
 from core.web.sign_in import SignInPages
+from core.web.storage import StorageFaults
 from dashboard import data, options
 from dashboard.components import show_unexpected_error
 from dashboard.sockets import answer_at_once
@@ -76,6 +77,7 @@ app = st.App(
         Middleware(
             SecurityHeaders, settings=hub.settings, script_hashes=inline_script_hashes(options.index_page())
         ),
+        Middleware(StorageFaults),
         Middleware(Limits),
         Middleware(Gate, hub=hub),
     ],

@@ -27,14 +27,28 @@ _CODES: Final = {
 }
 
 
-def error_response(status: int, message: str | None = None) -> JSONResponse:
-    """The answer for a status; `message` replaces the usual words."""
-    code, usual = _CODES.get(status, ("error", "The request was refused."))
-    body = {"code": code, "message": message or usual, "trace_id": current_trace_id()}
-    headers = {"Cache-Control": "no-store"}
-    if status == 401:  # noqa: PLR2004 -- the one status that has to say how to get in.
-        headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(body, status, headers)
+RETRY_AFTER_SECONDS: Final = 5
+"""When to ask again a service that cannot answer now."""
+_MORE_HEADERS: Final = {
+    401: {"WWW-Authenticate": "Bearer"},
+    503: {"Retry-After": str(RETRY_AFTER_SECONDS)},
+}
+
+
+def error_response(status: int, message: str | None = None, *, code: str | None = None) -> JSONResponse:
+    """The answer for a status; `message` and `code` replace the usual words."""
+    usual_code, usual = _CODES.get(status, ("error", "The request was refused."))
+    body = {"code": code or usual_code, "message": message or usual, "trace_id": current_trace_id()}
+    return JSONResponse(body, status, {"Cache-Control": "no-store", **_MORE_HEADERS.get(status, {})})
+
+
+def setup_required() -> JSONResponse:
+    """The answer to whatever is no page, while there is no user yet."""
+    return error_response(
+        503,
+        "Bongsu is not set up yet. Open the set-up address that the start printed.",
+        code="setup_required",
+    )
 
 
 def answer_errors(app: FastAPI) -> None:

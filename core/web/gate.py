@@ -12,15 +12,19 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import quote
 
+import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.access.sessions import SignedIn
+from core.errors import StorageError
 from core.web import origin, responses
 from core.web.blocking import Blocking
 from core.web.cookies import Cookies
+from core.web.errors import setup_required
 from core.web.ports import WebHub
 
+_log = structlog.get_logger("bongsu.web")
 USER_HEADER: Final = "X-Bongsu-User"
 ROLE_HEADER: Final = "X-Bongsu-Role"
 SESSION_HEADER: Final = "X-Bongsu-Sid"
@@ -79,8 +83,10 @@ class Gate:
             )
         elif responses.wants_page(scope):
             await responses.redirect(_SETUP_PATH)(scope, receive, send)
+        elif scope["path"].startswith("/api/"):
+            await responses.refuse(scope, receive, send, 401)
         else:
-            await responses.refuse(scope, receive, send, 503)
+            await setup_required()(scope, receive, send)
 
     async def _signed_in_only(self, scope: Scope, receive: Receive, send: Send) -> None:
         signed_in = await self._signed_in(scope)
@@ -135,25 +141,26 @@ class _GuardedLine:
         self._recheck_seconds = recheck_seconds
         self._is_alive = is_alive
         self._next: asyncio.Future[Message] | None = None
-        self._is_cut = False
+        self._cut_with: int | None = None
         self._checked_at = 0.0
 
     async def receive(self) -> Message:
-        """The next message; a farewell as soon as the session has ended."""
-        while not self._is_cut:
+        """The next message; a farewell as soon as the session has ended, or nobody can say that it lives."""
+        while self._cut_with is None:
             if self._next is None:
                 self._next = asyncio.ensure_future(self._receive())
             await asyncio.wait({self._next}, timeout=self._recheck_seconds)
-            if self._is_due() and not await self._is_alive():
-                await self._cut()
+            reason = await self._reason_to_cut() if self._is_due() else None
+            if reason is not None:
+                await self._cut(reason)
             elif self._next.done():
                 message, self._next = self._next.result(), None
                 return message
-        return {"type": "websocket.disconnect", "code": 1008}
+        return {"type": "websocket.disconnect", "code": self._cut_with}
 
     async def send(self, message: Message) -> None:
         """Pass a message on, unless the line was cut."""
-        if not self._is_cut:
+        if self._cut_with is None:
             await self._send(message)
 
     def release(self) -> None:
@@ -169,9 +176,16 @@ class _GuardedLine:
         self._checked_at = now
         return True
 
-    async def _cut(self) -> None:
-        self._is_cut = True
-        await self._send({"type": "websocket.close", "code": 1008})
+    async def _reason_to_cut(self) -> int | None:
+        try:
+            return None if await self._is_alive() else responses.NOT_ALLOWED
+        except StorageError as error:
+            _log.error("websocket_cut", error=str(error))
+            return responses.TRY_AGAIN_LATER
+
+    async def _cut(self, reason: int) -> None:
+        self._cut_with = reason
+        await self._send({"type": "websocket.close", "code": reason})
 
 
 def _introduced(scope: Scope, signed_in: SignedIn) -> Scope:

@@ -1,4 +1,7 @@
-"""The two pages that stand before the dashboard: sign-in and set-up. Plain HTML without scripts, light and dark."""
+"""The pages that stand before the dashboard: sign-in, set-up, and one for when the database is away.
+
+Plain HTML without scripts, light and dark.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,9 @@ WORDS: Final[dict[Language, dict[str, str]]] = {
         "too_long": f"비밀번호는 {LONGEST}자 이하여야 합니다.",
         "common": "너무 흔한 비밀번호입니다. 다른 것을 골라 주세요.",
         "set_up_button": "관리자 만들기",
+        "away": "데이터베이스가 응답하지 않습니다",
+        "away_hint": "잠시 후 다시 시도해 주세요. 계속되면 Bongsu를 운영하는 담당자에게 알려 주세요.",
+        "retry": "다시 시도",
     },
     "en": {
         "tagline": "Watch and steer the third parties you depend on.",
@@ -53,6 +59,9 @@ WORDS: Final[dict[Language, dict[str, str]]] = {
         "too_long": f"The password may have {LONGEST} characters at most.",
         "common": "This password is too common. Choose another.",
         "set_up_button": "Make administrator",
+        "away": "The database does not answer",
+        "away_hint": "Try again in a moment. If it stays so, tell whoever runs Bongsu here.",
+        "retry": "Try again",
     },
 }
 
@@ -74,10 +83,10 @@ h1{font-size:18px;margin:0 0 16px}
 label{display:block;font-weight:600;font-size:14px;margin:14px 0 6px}
 input{width:100%;padding:11px 12px;font:inherit;color:inherit;background:transparent;border:1px solid var(--line);
 border-radius:8px}
-input:focus-visible,button:focus-visible{outline:3px solid var(--fire);outline-offset:2px}
+input:focus-visible,button:focus-visible,.button:focus-visible{outline:3px solid var(--fire);outline-offset:2px}
 .hint{margin:6px 0 0;color:var(--soft);font-size:13px}
-button{width:100%;margin-top:24px;padding:12px;font:inherit;font-weight:700;border:0;border-radius:8px;cursor:pointer;
-background:var(--fire);color:var(--on-fire)}
+button,.button{display:block;width:100%;margin-top:24px;padding:12px;font:inherit;font-weight:700;border:0;
+border-radius:8px;cursor:pointer;background:var(--fire);color:var(--on-fire);text-align:center;text-decoration:none}
 [role=alert]{margin:0 0 8px;padding:11px 14px;border-radius:8px;background:var(--bad-paper);color:var(--bad-ink);
 font-size:14px}
 """
@@ -128,6 +137,13 @@ def set_up_page(form: Form, *, token: str, name: str = "") -> str:
         + _hidden("token", token)
     )
     return _page(form, "set_up", _form(form, "/setup", fields, "set_up_button"))
+
+
+def away_page(language: Language, *, target: str) -> str:
+    """The page for when nobody can be let in or recognised; `target` is where to try again."""
+    form = Form(language, csrf="")
+    link = f'<a class="button" href="{escape(target)}">{form.word("retry")}</a>'
+    return _page(form, "away", f"<p>{form.word('away_hint')}</p>{link}")
 
 
 def _page(form: Form, title: str, content: str) -> str:

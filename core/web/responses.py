@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import quote
 
 from starlette.datastructures import Headers
@@ -10,15 +11,20 @@ from starlette.types import Receive, Scope, Send
 
 from core.web.errors import error_response
 
+NOT_ALLOWED: Final = 1008
+TRY_AGAIN_LATER: Final = 1013
+"""Why a websocket is closed, in the codes of RFC 6455 and its registry."""
+
+
+def shows_page(scope: Scope) -> bool:
+    """Whether a person will read the answer."""
+    is_page = "text/html" in Headers(scope=scope).get("accept", "")
+    return is_page and not scope["path"].startswith(("/api/", "/_stcore/"))
+
 
 def wants_page(scope: Scope) -> bool:
     """Whether a browser is opening a page, so that it can be led somewhere else."""
-    is_page = "text/html" in Headers(scope=scope).get("accept", "")
-    return (
-        scope["method"] in {"GET", "HEAD"}
-        and is_page
-        and not scope["path"].startswith(("/api/", "/_stcore/"))
-    )
+    return scope["method"] in {"GET", "HEAD"} and shows_page(scope)
 
 
 def redirect(target: str) -> Response:
@@ -36,7 +42,7 @@ def redirect_to_sign_in(scope: Scope) -> Response:
 async def refuse_websocket(receive: Receive, send: Send) -> None:
     """Close before accepting: the server answers the handshake with 403."""
     await receive()
-    await send({"type": "websocket.close", "code": 1008})
+    await send({"type": "websocket.close", "code": NOT_ALLOWED})
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, status: int) -> None:

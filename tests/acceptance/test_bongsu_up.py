@@ -13,6 +13,7 @@ import pytest
 from core.hub import VERSION, connect
 from core.model.role import Role
 from jobs.demo import USER
+from tests import servers
 from tests.running import Running, bongsu_up
 from tests.waiting import until
 
@@ -98,6 +99,28 @@ def test_what_is_ready_answers_healthz_and_nothing_else_unsigned(environ: dict[s
         assert (health.status_code, health.text) == (200, "ok")
         for path in ("/api/v1/health", "/api/v1/integrations", "/api/openapi.json", "/_stcore/metrics"):
             assert httpx.get(f"{running.url}{path}").status_code in {401, 503}, path
+
+
+@pytest.mark.timeout(180)
+def test_a_database_that_is_lost_is_told_to_who_comes_and_leaves_no_traceback_of_the_server(
+    environ: dict[str, str],
+) -> None:
+    server = servers.start_postgres()
+    try:
+        with bongsu_up({**environ, "BONGSU_DATABASE_URL": f"{server.url}/postgres"}, "--no-demo") as running:
+            accept = {"Accept": "text/html"}
+            assert httpx.get(f"{running.url}/", headers=accept).status_code == 303
+            server.stop()
+
+            for path in ("/", "/login", "/setup"):
+                answer = httpx.get(f"{running.url}{path}", headers=accept)
+                assert answer.status_code == 503
+                assert "데이터베이스가 응답하지 않습니다" in answer.text
+            posted = httpx.post(f"{running.url}/login", headers={**accept, "Origin": running.url})
+            assert posted.status_code == 503
+            assert "Exception in ASGI application" not in running.output
+    finally:
+        server.stop()
 
 
 @pytest.mark.smoke

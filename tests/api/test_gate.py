@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.web.gate import Gate
 from tests.api.conftest import ORIGIN, Visitors, client, run_async
@@ -80,11 +80,17 @@ def ask(
 class Browser:
     """A raw websocket through the gate."""
 
-    def __init__(self, hub: FakeHub, headers: dict[str, str], recheck_seconds: float = 0.01) -> None:
+    def __init__(
+        self,
+        hub: FakeHub,
+        headers: dict[str, str],
+        recheck_seconds: float = 0.01,
+        around: Callable[[ASGIApp], ASGIApp] = lambda gate: gate,
+    ) -> None:
         self.inside = Inside()
         self.sent: list[Message] = []
         self.has_answered = asyncio.Event()
-        self._gate = Gate(self.inside, hub, recheck_seconds)
+        self._gate = around(Gate(self.inside, hub, recheck_seconds))
         self._incoming: asyncio.Queue[Message] = asyncio.Queue()
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         self._scope: dict[str, Any] = {
@@ -215,17 +221,22 @@ def test_before_there_is_a_user_there_is_only_the_setup_page(hub: FakeHub) -> No
     for path in ("/", "/login", "/health"):
         answer, _ = ask(hub, lambda asking, p=path: asking.get(p, headers=PAGE))  # type: ignore[misc]
         assert (answer.status_code, answer.headers["location"]) == (303, "/setup")
-    for path in ("/api/v1/health", "/_stcore/health"):
-        answer, _ = ask(hub, lambda asking, p=path: asking.get(p))  # type: ignore[misc]
-        assert answer.status_code == 503
     assert ask(hub, lambda asking: asking.get("/setup", headers=PAGE))[0].text == "inside"
     assert ask(hub, lambda asking: asking.get("/healthz"))[0].text == "inside"
-    assert (
-        ask(hub, lambda asking: asking.post("/setup", headers={"Origin": "http://evil.example"}))[
-            0
-        ].status_code
-        == 403
-    )
+    foreign, _ = ask(hub, lambda asking: asking.post("/setup", headers={"Origin": "http://evil.example"}))
+    assert foreign.status_code == 403
+
+
+def test_before_there_is_a_user_a_program_is_asked_for_its_token(hub: FakeHub) -> None:
+    """That works before set-up as after it; only what is no API is told that the set-up comes first."""
+    for path in ("/api/v1/health", "/api/openapi.json", "/api/"):
+        answer, _ = ask(hub, lambda asking, p=path: asking.get(p))  # type: ignore[misc]
+        assert (answer.status_code, answer.json()["code"]) == (401, "sign_in_required")
+        assert answer.headers["www-authenticate"] == "Bearer"
+    for method, path in (("GET", "/_stcore/health"), ("GET", "/static/x.js"), ("POST", "/login")):
+        answer, _ = ask(hub, lambda asking, m=method, p=path: asking.request(m, p))  # type: ignore[misc]
+        assert (answer.status_code, answer.json()["code"]) == (503, "setup_required")
+        assert "not set up yet" in answer.json()["message"]
 
 
 @pytest.mark.fault("DA-02")
