@@ -15,7 +15,7 @@ from core.client.provider import Params
 from core.model.answer import IntegrationResponse
 from core.model.call_record import CallRecord
 from core.model.identity import Sequence
-from core.model.message import ApiRequest, ApiResponse
+from core.model.message import ApiRequest, ApiResponse, Pairs
 from core.model.verdict import Judgement, Verdict
 from core.policies.admission import AdmissionPolicy
 from core.policies.policy import CachePolicy, CallPolicy
@@ -60,6 +60,17 @@ class WordProvider:
 
     def imitate(self, request: ApiRequest) -> ApiResponse:
         return answer(f"ok:mock {dict(request.params)['word']}")
+
+
+@dataclass(frozen=True)
+class LetterProvider(WordProvider):
+    """Sends the parameter `letter` as the body of a POST, under the headers that it was made with."""
+
+    headers: Pairs = ()
+
+    def request(self, operation: str, params: Params) -> ApiRequest:
+        url = f"https://{self.name}.example/{operation}"
+        return ApiRequest("POST", url, (), self.headers, str(params["letter"]).encode())
 
 
 Outcome = ApiResponse | TransportFault | BaseException

@@ -6,8 +6,13 @@ import contextvars
 import itertools
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _current: contextvars.ContextVar[str | None] = contextvars.ContextVar("bongsu_trace_id", default=None)
 
@@ -27,12 +32,27 @@ def current_trace_id() -> str:
 
 @contextmanager
 def tracing(trace_id: str) -> Iterator[str]:
-    """Everything inside, other threads excepted, belongs to `trace_id`."""
+    """Everything inside belongs to `trace_id`: also tasks that begin there, and what `asyncio.to_thread` runs.
+
+    Other threads do not, unless what they run is `carried`; another process has to be given the id.
+    """
     token = _current.set(trace_id)
     try:
         yield trace_id
     finally:
         _current.reset(token)
+
+
+def carried(function: Callable[P, T]) -> Callable[P, T]:
+    """`function`, made to belong to the trace id of now, whichever thread runs it, and however often."""
+    trace_id = current_trace_id()
+
+    @wraps(function)
+    def belonging(*args: P.args, **kwargs: P.kwargs) -> T:
+        with tracing(trace_id):
+            return function(*args, **kwargs)
+
+    return belonging
 
 
 class Sequence:

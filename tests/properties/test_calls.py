@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
+import json
 import socket
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.client.call import Route
 from core.config.environment import load
 from core.errors import CallError
 from core.hub import Hub
 from core.model.answer import Source
-from core.model.identity import tracing
+from core.model.identity import carried, tracing
+from core.model.message import ApiResponse, Pairs
+from core.persistence import schema
+from core.persistence.call_log import CallLog
+from core.persistence.database import Database
+from core.redaction import MASK
+from tests import calling
 from tests.fakes import FakeChance, FakeClock
-from tests.scripted import Bench, Outcome, answer, cut_off, outage
+from tests.log_lines import log_lines
+from tests.scripted import Bench, LetterProvider, Outcome, answer, cut_off, outage
+
+ROOT = Path(__file__).parents[2]
+NOBODY_LISTENS = "http://127.0.0.1:9"
 
 outcomes = st.lists(
     st.sampled_from(
@@ -41,19 +58,101 @@ keywords = st.text("가나다라마바사로길 0123456789", min_size=3, max_siz
 )
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """A hub in mock mode on a fake clock."""
-    data: Path = tmp_path_factory.mktemp("data")
+trace_ids = st.lists(st.from_regex(r"\A[0-9a-f]{32}\Z"), min_size=1, max_size=6, unique=True)
+proses = st.text("가나다라마바사 abcdefghij.,", min_size=1, max_size=60)
+header_names = st.from_regex(r"\AX-[A-J]{1,6}\Z")
+headers = st.lists(st.tuples(header_names, st.text("abcdefghij ", min_size=1, max_size=20)), max_size=4)
+
+
+@contextmanager
+def opened_hub(data: Path, **variables: str) -> Iterator[Hub]:
+    """A hub on a fake clock; the settings are keywords without their prefix."""
+    environ = {f"BONGSU_{name.upper()}": value for name, value in variables.items()}
     configuration = load(
         {
             "BONGSU_DATA_DIR": str(data),
             "BONGSU_DEMO": "false",
             "BONGSU_ADDRESS_RATE_LIMIT_ENABLED": "false",
+            **environ,
         }
     )
     with Hub.build(configuration, FakeClock(), FakeChance()) as built:
         yield built
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A hub in mock mode that keeps no answers, so that each call reaches the mock."""
+    with opened_hub(tmp_path_factory.mktemp("data"), address_cache_enabled="false") as built:
+        yield built
+
+
+@pytest.fixture(scope="module")
+def keeping_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A hub in mock mode that keeps answers."""
+    with opened_hub(tmp_path_factory.mktemp("data")) as built:
+        yield built
+
+
+@pytest.fixture(scope="module")
+def cut_off_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A hub whose one provider cannot be reached: each of its calls fails, and leaves two lines."""
+    with opened_hub(
+        tmp_path_factory.mktemp("data"),
+        juso_api_key="a-made-up-key",
+        juso_base_url=NOBODY_LISTENS,
+        address_max_retries="0",
+        address_circuit_breaker_enabled="false",
+        address_cache_enabled="false",
+    ) as built:
+        yield built
+
+
+@pytest.fixture(scope="module")
+def call_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CallLog]:
+    """A call log in a database of its own."""
+    database = Database.at(f"sqlite:///{tmp_path_factory.mktemp('log') / 'bongsu.db'}")
+    schema.upgrade(database)
+    yield CallLog(database)
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def one_clock() -> FakeClock:
+    """A clock for all examples of a test: records of one millisecond might share an id."""
+    return FakeClock()
+
+
+@contextmanager
+def closed_sockets() -> Iterator[list[str]]:
+    """Close every way out of the process, and note who tries one."""
+    tried: list[str] = []
+
+    def closed(name: str) -> Callable[..., None]:
+        def refuse(*_: object, **__: object) -> None:
+            tried.append(name)
+            raise ConnectionRefusedError(name)
+
+        return refuse
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex", "sendto", "sendmsg"):
+            patch.setattr(socket.socket, name, closed(name))
+        for name in ("getaddrinfo", "gethostbyname", "create_connection"):
+            patch.setattr(socket, name, closed(name))
+        yield tried
+
+
+def failing_search(hub: Hub, keyword: str, user_id: str) -> None:
+    """A call that fails."""
+    with pytest.raises(CallError):
+        hub.address.search_address(keyword, user_id=user_id)
+
+
+def trace_of_each(hub: Hub, users: list[str]) -> list[str]:
+    """The trace id of the one row of each of these users."""
+    calls = hub.calls("1h").set_index("user_id")["trace_id"]
+    return [str(calls.loc[user]) for user in users]
 
 
 def outcome_of(bench: Bench, word: str) -> str:
@@ -98,12 +197,18 @@ def test_each_call_leaves_exactly_one_record(
 @pytest.mark.property(18)
 @settings(max_examples=50)
 @given(keyword=keywords)
-def test_a_repeated_search_is_answered_from_the_cache(hub: Hub, keyword: str) -> None:
+def test_a_repeated_search_is_answered_from_the_cache(keeping_hub: Hub, keyword: str) -> None:
+    """The first of an example always reaches the mock: what earlier examples left is too old even to stand in."""
+    hub = keeping_hub
+    cache = hub.address.policy.cache
+    assert cache is not None
+    assert isinstance(hub.clock, FakeClock)
+    hub.clock.advance(cache.ttl_s + cache.stale_s)
+
     first = hub.address.search_address(keyword)
     second = hub.address.search_address(keyword)
 
-    assert first.source in {Source.MOCK, Source.CACHE}
-    assert second.source is Source.CACHE
+    assert (first.source, second.source) == (Source.MOCK, Source.CACHE)
     assert second.value == first.value
 
 
@@ -112,73 +217,158 @@ def test_a_repeated_search_is_answered_from_the_cache(hub: Hub, keyword: str) ->
 @given(keyword=keywords)
 def test_with_mock_mode_on_nothing_leaves_the_process(hub: Hub, keyword: str) -> None:
     """Every way to a socket is closed, and the mock still answers, for calls and for health checks alike."""
+    with closed_sockets() as tried:
+        response = hub.address.search_address(keyword)
+        assert response.source is Source.MOCK
+        assert response.value.addresses
+        assert all(check.attempt.status == 200 for check in hub.address.health_check())
 
-    def closed(*_: object, **__: object) -> None:
-        pytest.fail("a mock opened a connection")
+    assert tried == []
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket.socket, "connect", closed)
-        patch.setattr(socket, "getaddrinfo", closed)
 
-        assert hub.address.search_address(keyword).value.addresses
-        assert hub.address.health_check()
+def test_without_mock_mode_the_same_search_tries_a_socket(cut_off_hub: Hub) -> None:
+    """Otherwise the test above would prove nothing."""
+    with closed_sockets() as tried, suppress(CallError):
+        cut_off_hub.address.search_address("세종대로 110")
+
+    assert tried
 
 
 @pytest.mark.property(46)
 @settings(max_examples=25)
 @given(keyword=keywords)
 def test_each_mocked_call_says_so_in_its_row_and_its_line(hub: Hub, keyword: str) -> None:
-    lines: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = lines.append  # type: ignore[method-assign,assignment]  # a handler that keeps what it is given
-    logger = logging.getLogger("bongsu.integration.address")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
+    with log_lines() as lines:
         response = hub.address.search_address(keyword)
-    finally:
-        logger.removeHandler(handler)
 
+    assert response.source is Source.MOCK
     calls = hub.calls("1h")
-    row = calls[calls["trace_id"] == response.trace_id].iloc[0]
-    assert row["is_mock"]
-    assert [vars(line)["is_mock"] for line in lines] == [True]
+    [row] = calls[calls["trace_id"] == response.trace_id].to_dict("records")
+    assert (row["is_mock"], row["source"]) == (True, "mock")
+    assert [line["is_mock"] for line in lines.all()] == [True]
+
+
+def test_a_call_that_is_not_mocked_does_not_say_so(cut_off_hub: Hub) -> None:
+    with log_lines() as lines:
+        failing_search(cut_off_hub, "세종대로 110", "real")
+
+    assert not cut_off_hub.calls("1h").iloc[0]["is_mock"]
+    assert [line["is_mock"] for line in lines.all()] == [False, False]
 
 
 @pytest.mark.property(47)
 @pytest.mark.property(48)
-@settings(max_examples=25)
-@given(keyword=keywords)
-def test_what_was_asked_and_answered_is_on_record(hub: Hub, keyword: str) -> None:
-    """Method, URL and headers of the request; status, headers and body of the answer."""
-    with tracing(f"{abs(hash(keyword)):032x}"[-32:]) as trace_id:
-        hub.address.search_address(keyword, page=2)
-    hub.calls("1h")
-    row = hub.call_log.by_trace(trace_id)[-1]
-    said = hub.call_log.bodies(row.id)
+@given(
+    letter=proses,
+    request_headers=headers,
+    reply=proses,
+    status=st.sampled_from([200, 201, 404, 503]),
+    response_headers=headers,
+)
+def test_what_was_asked_and_answered_is_on_record(
+    call_log: CallLog,
+    one_clock: FakeClock,
+    letter: str,
+    request_headers: list[tuple[str, str]],
+    reply: str,
+    status: int,
+    response_headers: list[tuple[str, str]],
+) -> None:
+    """Method, URL, headers and body of the request; status, headers and body of the answer; the key masked."""
+    asked_with: Pairs = (("Authorization", "Bearer made-up-key"), *request_headers)
+    one_clock.advance(1)
+    bench = Bench(one_clock)
+    bench.providers(alpha=[ApiResponse(status, tuple(response_headers), f"ok:{reply}".encode())])
+    route = Route(LetterProvider("alpha", asked_with), bench.transports["alpha"], "words.alpha")
+    wanted = replace(bench.wanted(), params={"letter": letter}, routes=(route,), cache_key=None)
 
+    with suppress(CallError):
+        bench.client.call(wanted)
+    [record] = bench.records
+    call_log.append([record])
+
+    [row] = [row for row in call_log.by_trace(record.trace_id) if row.id == record.id]
+    said = call_log.bodies(row.id)
     assert said is not None
-    if row.source is Source.MOCK:
-        assert (row.request_method, row.response_status) == ("GET", 200)
-        assert row.request_url is not None
-        assert "currentPage=2" in row.request_url
-        assert said.response_headers
-        assert said.response_body is not None
-        assert '"errorCode":"0"' in said.response_body.replace(" ", "")
-    else:
-        assert row.source is Source.CACHE
-        assert said.response_body is None
+    assert (row.request_method, row.request_url) == ("POST", "https://alpha.example/look_up")
+    assert said.request_headers == (("Authorization", MASK), *request_headers)
+    assert said.request_body == letter
+    assert row.response_status == status
+    assert said.response_headers == tuple(response_headers)
+    assert said.response_body == f"ok:{reply}"
 
 
 @pytest.mark.property(50)
 @settings(max_examples=25)
-@given(keyword=keywords, trace_id=st.from_regex(r"\A[0-9a-f]{32}\Z"))
-def test_the_row_of_a_call_carries_the_trace_of_whoever_made_it(
-    hub: Hub, keyword: str, trace_id: str
+@given(traces=trace_ids)
+def test_rows_and_lines_of_calls_in_threads_carry_the_trace_that_was_carried_there(
+    cut_off_hub: Hub, traces: list[str]
 ) -> None:
-    with tracing(trace_id):
-        response = hub.address.search_address(keyword)
+    """Several threads at once, each with the trace of whoever started it."""
+    hub = cut_off_hub
+    users = [f"thread-{trace}" for trace in traces]
+    with log_lines() as lines, ThreadPoolExecutor(4) as pool:
+        for trace, user in zip(traces, users, strict=True):
+            with tracing(trace):
+                pool.submit(carried(failing_search), hub, "세종대로 110", user)
 
-    hub.calls("1h")
-    assert response.trace_id == trace_id
-    assert [row.trace_id for row in hub.call_log.by_trace(trace_id)][-1:] == [trace_id]
+    assert trace_of_each(hub, users) == traces
+    assert sorted(str(line["trace_id"]) for line in lines.all()) == sorted([*traces, *traces])
+
+
+def test_a_thread_that_nothing_was_carried_to_has_a_trace_of_its_own(cut_off_hub: Hub) -> None:
+    with tracing("0" * 32), log_lines() as lines, ThreadPoolExecutor(1) as pool:
+        pool.submit(failing_search, cut_off_hub, "세종대로 110", "alone").result()
+
+    [trace] = trace_of_each(cut_off_hub, ["alone"])
+    assert trace != "0" * 32
+    assert [line["trace_id"] for line in lines.all()] == [trace, trace]
+
+
+@pytest.mark.property(50)
+@settings(max_examples=25)
+@given(traces=trace_ids)
+def test_rows_and_lines_of_calls_in_tasks_carry_the_trace_of_their_task(
+    cut_off_hub: Hub, traces: list[str]
+) -> None:
+    """Tasks that take turns between setting their trace and calling, each call in a thread of `asyncio.to_thread`."""
+    hub = cut_off_hub
+    users = [f"task-{trace}" for trace in traces]
+
+    async def work(trace: str, user: str) -> None:
+        with tracing(trace):
+            await asyncio.sleep(0)
+            await asyncio.to_thread(failing_search, hub, "세종대로 110", user)
+
+    async def together() -> None:
+        await asyncio.gather(*(work(trace, user) for trace, user in zip(traces, users, strict=True)))
+
+    with log_lines() as lines:
+        asyncio.run(together())
+
+    assert trace_of_each(hub, users) == traces
+    assert sorted(str(line["trace_id"]) for line in lines.all()) == sorted([*traces, *traces])
+
+
+@pytest.mark.property(50)
+@settings(max_examples=3)
+@given(traces=trace_ids)
+def test_rows_and_lines_of_another_process_carry_the_trace_that_it_was_given(
+    tmp_path_factory: pytest.TempPathFactory, traces: list[str]
+) -> None:
+    data = tmp_path_factory.mktemp("data")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.calling", str(data), *traces],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["trace_id"] for line in lines if line["event"] == "call.answered"] == traces
+    with Hub.build(load({"BONGSU_DATA_DIR": str(data)})) as hub:
+        calls = hub.calls("1h")
+    assert list(calls["user_id"]) == [calling.USER] * len(traces)
+    assert sorted(calls["trace_id"]) == sorted(traces)
