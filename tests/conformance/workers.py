@@ -51,6 +51,22 @@ def count_grants(where: str, policy: AdmissionPolicy, times: int) -> int:
     return granted
 
 
+def reserve(where: str, policy: AdmissionPolicy, times: int) -> list[tuple[int, int]]:
+    """The earliest and the latest moment at which each call can go that is granted, in the store's own time."""
+    store = open_shared(where)
+    store.peek(CIRCUIT)
+    _meet()
+    turns = []
+    for _ in range(times):
+        before = store.peek(CIRCUIT).now
+        admission = store.admit(CIRCUIT, policy, 10**12)
+        after = store.peek(CIRCUIT).now
+        if isinstance(admission, Granted):
+            turns.append((before + admission.wait_us, after + admission.wait_us))
+    store.close()
+    return turns
+
+
 def fail_often(where: str, policy: AdmissionPolicy, times: int) -> None:
     """So many attempts, each of which fails."""
     store = open_shared(where)
