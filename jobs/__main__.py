@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 from datetime import datetime, timedelta
+from typing import Final
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -13,14 +15,18 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from core.clock import system_chance
+from core.command import lifeline
 from core.errors import BongsuError, SettingsRefused
 from core.hub import Hub, connect
 from core.telemetry.logs import configure
-from jobs.demo import run_demo
-from jobs.run_recorded import run_recorded
+from jobs.demo import keep_quiet, run_demo
+from jobs.run_recorded import InFlight, end_interrupted, give_up_own, run_recorded
 from jobs.schedule import JOBS, Job, last_due, next_due
 
 log = structlog.get_logger()
+
+_PATIENCE_S: Final = 5.0
+"""How long a wish to stop waits for runs to end by themselves: well within what `bongsu up` allows before it kills."""
 
 
 class WhenDue(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types.
@@ -33,12 +39,14 @@ class WhenDue(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types.
         return next_due(now, self._every)
 
 
-def run_due(hub: Hub, job: Job) -> None:
+def run_due(hub: Hub, job: Job, in_flight: InFlight) -> None:
     """Run `job` for the time at which it was due last, unless that run was had already."""
-    run_recorded(hub, job, last_due(hub.clock.now(), job.every))
+    with in_flight as may_begin:
+        if may_begin:
+            run_recorded(hub, job, last_due(hub.clock.now(), job.every))
 
 
-def scheduler(hub: Hub) -> BackgroundScheduler:
+def scheduler(hub: Hub, in_flight: InFlight) -> BackgroundScheduler:
     """A scheduler with every job of the schedule, each also due at once."""
     made = BackgroundScheduler(
         executors={"default": ThreadPoolExecutor(len(JOBS))},
@@ -47,15 +55,22 @@ def scheduler(hub: Hub) -> BackgroundScheduler:
         timezone="UTC",
     )
     for job in JOBS:
-        made.add_job(run_due, WhenDue(job.every), (hub, job), id=job.name, next_run_time=hub.clock.now())
+        made.add_job(
+            run_due,
+            WhenDue(job.every),
+            (hub, job, in_flight),
+            id=job.name,
+            next_run_time=hub.clock.now(),
+        )
     return made
 
 
 def main() -> int:
-    """Run until SIGINT or SIGTERM; 2 when the settings are malformed, 1 when the storage cannot be used."""
+    """Run until SIGINT or SIGTERM, and then a few seconds at the most; 2 when the settings are malformed, 1 when the storage cannot be used."""
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
+    lifeline.hold(stopping.set)
     try:
         hub = connect()
     except SettingsRefused as refused:
@@ -66,16 +81,25 @@ def main() -> int:
         return 1
     with hub:
         configure(hub.settings.log_level, hub.settings.log_format, hub.redactor)
-        running = scheduler(hub)
+        end_interrupted(hub, JOBS)
+        in_flight = InFlight()
+        running = scheduler(hub, in_flight)
         running.start()
         log.info("jobs_started", jobs=[job.name for job in JOBS])
         if hub.settings.has_demo_traffic:
+            keep_quiet(hub.integrations)
             threading.Thread(
                 target=run_demo, args=(hub, system_chance, stopping), name="demo", daemon=True
             ).start()
         stopping.wait()
-        running.shutdown(wait=True)
+        running.shutdown(wait=False)
+        is_idle = in_flight.end(_PATIENCE_S)
+        if not is_idle:
+            give_up_own(hub)
         log.info("jobs_stopped")
+    if not is_idle:
+        # Python would wait for the threads of those runs, and they may wait for a provider that hangs.
+        os._exit(0)
     return 0
 
 

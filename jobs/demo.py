@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -48,6 +50,20 @@ def run_demo(hub: Hub, chance: Chance, stopping: threading.Event) -> None:
         except CallError as error:
             # The call is on record with its error: a demo shows failures too.
             log.debug("demo_call_failed", error=type(error).__name__)
+
+
+def keep_quiet(integrations: Iterable[str]) -> None:
+    """Tell of demo calls at debug level alone: nobody has to act on them, and they would bury what matters."""
+    for name in integrations:
+        logging.getLogger(f"bongsu.integration.{name}").addFilter(_as_debug)
+
+
+def _as_debug(line: logging.LogRecord) -> bool:
+    """Whether a line is still written once it is at its own level."""
+    if getattr(line, "user_id", None) != USER:
+        return True
+    line.levelno, line.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
+    return logging.getLogger(line.name).isEnabledFor(logging.DEBUG)
 
 
 def _pause(now: datetime, chance: Chance) -> float:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, func, select
+from sqlalchemy import Connection, RowMapping, case, func, select
 from uuid_utils.compat import uuid7
 
 from core.clock import Clock
@@ -14,6 +16,12 @@ from core.persistence.database import Database
 from core.persistence.tables import job_runs as table
 from core.persistence.text import storable
 from core.persistence.upsert import insert_new
+
+INTERRUPTED: Final = "interrupted"
+"""The error of a run whose process ended before it. Its due time can be had once more."""
+
+_TWICE: Final = "interrupted twice"
+_ONCE_MORE: Final = "once more, after an interruption"
 
 
 class JobRuns:
@@ -24,7 +32,10 @@ class JobRuns:
         self._clock = clock
 
     def claim(self, job: str, scheduled_for: datetime, worker: str) -> UUID | None:
-        """Begin the run of `job` that was due at `scheduled_for`. None when another process has it, or had it."""
+        """Begin the run of `job` that was due at `scheduled_for`. None when another process has it, or had it.
+
+        A run that was interrupted can be had once more: it takes the place of the one before, under an id of its own.
+        """
         run = uuid7()
         row = {
             "id": run,
@@ -35,7 +46,7 @@ class JobRuns:
             "worker": worker,
         }
         with self._database.writing() as connection:
-            return run if insert_new(connection, table, row) else None
+            return run if insert_new(connection, table, row) or _take_over(connection, row) else None
 
     def succeed(self, run: UUID, summary: str) -> None:
         """End a run that did what it should. `summary` is a few words for people."""
@@ -44,6 +55,25 @@ class JobRuns:
     def fail(self, run: UUID, error: str) -> None:
         """End a run that failed. `error` is the reason, already redacted."""
         self._end(run, Outcome.FAILED, error=storable(error))
+
+    def interrupt(self, run: UUID) -> None:
+        """End a run whose process is gone, or is about to be. Nothing when it has ended meanwhile."""
+        again = case((table.c.summary == _ONCE_MORE, _TWICE), else_=INTERRUPTED)
+        change = (
+            table.update()
+            .where(table.c.id == run, table.c.outcome == Outcome.RUNNING)
+            .values(outcome=Outcome.FAILED, summary=None, error=again, ended_at=self._clock.now())
+        )
+        with self._database.writing() as connection:
+            connection.execute(change)
+
+    def running(self) -> list[JobRun]:
+        """The runs that have not ended, oldest first, as far as the record goes."""
+        query = (
+            select(table).where(table.c.outcome == Outcome.RUNNING).order_by(table.c.started_at, table.c.id)
+        )
+        with self._database.reading() as connection:
+            return [_run(row) for row in connection.execute(query).mappings()]
 
     def latest(self, limit: int = 50, job: str | None = None) -> list[JobRun]:
         """The last runs, of all jobs or of one, newest first."""
@@ -73,11 +103,22 @@ class JobRuns:
     ) -> None:
         change = (
             table.update()
-            .where(table.c.id == run)
+            .where(table.c.id == run, table.c.outcome == Outcome.RUNNING)
             .values(outcome=outcome, summary=summary, error=error, ended_at=self._clock.now())
         )
         with self._database.writing() as connection:
             connection.execute(change)
+
+
+def _take_over(connection: Connection, row: Mapping[str, object]) -> bool:
+    """Let `row` take the place of the run of the same due time, if that was interrupted, and only once."""
+    change = (
+        table.update()
+        .where(table.c.job_name == row["job_name"], table.c.scheduled_for == row["scheduled_for"])
+        .where(table.c.outcome == Outcome.FAILED, table.c.error == INTERRUPTED)
+        .values(**row, summary=_ONCE_MORE, error=None, ended_at=None)
+    )
+    return connection.execute(change).rowcount == 1
 
 
 def _run(row: RowMapping) -> JobRun:

@@ -89,3 +89,53 @@ def test_the_latest_runs_are_newest_first_and_may_be_of_one_job(database: Databa
     assert {run.job for run in latest} == {"check_health"}
     assert len(runs.latest()) == 6
     assert runs.last_of_each()["aggregate_metrics"].scheduled_for == NOON + 2 * _HOUR
+
+
+@pytest.mark.fault("SC-01")
+def test_an_interrupted_run_can_be_had_once_more_and_only_once(database: Database, clock: FakeClock) -> None:
+    """The row of the due time stays the one fence: of many that try, one has it."""
+    runs = JobRuns(database, clock)
+    first = runs.claim("check_health", NOON, "a:1")
+    assert first is not None
+    runs.interrupt(first)
+    with ThreadPoolExecutor(4) as pool:
+        claimed = list(
+            pool.map(lambda worker: runs.claim("check_health", NOON, worker), ("b:2", "c:3", "d:4"))
+        )
+
+    [second] = [run for run in claimed if run is not None]
+    [kept] = runs.latest()
+    assert (kept.id, kept.outcome, kept.error, kept.ended_at) == (second, Outcome.RUNNING, None, None)
+    runs.interrupt(second)
+    assert runs.claim("check_health", NOON, "e:5") is None
+    assert [run.error for run in runs.latest()] == ["interrupted twice"]
+
+
+def test_whoever_was_taken_for_gone_does_not_end_the_run_of_the_one_that_took_over(
+    database: Database, clock: FakeClock
+) -> None:
+    runs = JobRuns(database, clock)
+    first = runs.claim("check_health", NOON, "a:1")
+    assert first is not None
+    runs.interrupt(first)
+    second = runs.claim("check_health", NOON, "b:2")
+    assert second is not None
+
+    runs.succeed(first, "late")
+    assert [run.id for run in runs.running()] == [second]
+    runs.succeed(second, "4 checked")
+
+    assert [(run.outcome, run.summary) for run in runs.latest()] == [(Outcome.SUCCEEDED, "4 checked")]
+
+
+def test_a_run_that_has_ended_cannot_be_interrupted(database: Database, clock: FakeClock) -> None:
+    runs = JobRuns(database, clock)
+    run = runs.claim("check_health", NOON, "a:1")
+    assert run is not None
+    runs.fail(run, "the disk is full")
+
+    runs.interrupt(run)
+
+    assert [run.error for run in runs.latest()] == ["the disk is full"]
+    assert runs.claim("check_health", NOON, "b:2") is None
+    assert runs.running() == []
