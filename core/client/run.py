@@ -68,7 +68,7 @@ class Run(Generic[T]):
         )
         self._kept: tuple[Route[T], CachedAnswer] | None = None
         self._response: ApiResponse | None = None
-        self._exchanged: Exchange | None = None
+        self._exchanged: tuple[ApiRequest, ApiResponse | None] | None = None
         self._provider: str | None = None
         self._source: Source | None = None
         self._stand_in_for: CallError | None = None
@@ -122,7 +122,7 @@ class Run(Generic[T]):
         else:
             judgement = route.provider.judge(self._call.operation, self._response)
         ended = self._clock.monotonic()
-        self._exchanged = _redacted(self._tools.redactor, request, self._response)
+        self._exchanged = (request, self._response)
         attempt = Attempt(
             provider=route.provider.name,
             number=number,
@@ -145,7 +145,7 @@ class Run(Generic[T]):
             integration_type=self._call.integration_type,
             operation=self._call.operation,
             provider=self._provider,
-            exchange=self._exchanged,
+            exchange=_redacted(self._tools.redactor, *self._exchanged) if self._exchanged else None,
             duration_ms=(self._clock.monotonic() - self._started) * 1000,
             is_success=blamed is None or _is_callers_own(blamed),
             source=self._source,
