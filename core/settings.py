@@ -21,6 +21,8 @@ from pydantic.config import JsonDict
 
 PREFIX: Final = "BONGSU_"
 _LAST_PORT: Final = 65_535
+_LIFELINE: Final = "_BONGSU_LIFELINE"
+"""No setting: by it the supervisor tells a program which of its descriptors is the lifeline."""
 
 
 class Environment(StrEnum):
@@ -212,3 +214,14 @@ def environment() -> Mapping[str, str]:
 def environment_for_child(**changes: str) -> dict[str, str]:
     """The whole environment with some variables changed, to start a child process with."""
     return {**os.environ, **changes}  # noqa: TID251 -- this is the door.
+
+
+def lifeline() -> int | None:
+    """The descriptor of the lifeline that a supervisor gave to this process; None when there is no supervisor."""
+    value = os.environ.get(_LIFELINE, "")  # noqa: TID251 -- this is the door.
+    return int(value) if re.fullmatch(r"[0-9]{1,7}", value) else None
+
+
+def with_lifeline(environ: Mapping[str, str], descriptor: int) -> dict[str, str]:
+    """The environment of a program that holds this lifeline."""
+    return {**environ, _LIFELINE: str(descriptor)}

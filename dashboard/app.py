@@ -5,9 +5,12 @@ from __future__ import annotations
 import gc
 import importlib
 import logging
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +18,7 @@ import streamlit as st
 import structlog
 from starlette.middleware import Middleware
 
+from core.command import lifeline
 from core.errors import BongsuError, SettingsRefused
 from core.telemetry.logs import configure
 from core.web.access_log import AccessLog
@@ -34,6 +38,7 @@ REFUSED: Final = 1
 _WARM: Final = ("pandas", "pyarrow", "plotly.graph_objects")
 _log = structlog.get_logger("bongsu.web")
 
+lifeline.hold(partial(os.kill, os.getpid(), signal.SIGTERM))
 try:
     hub = data.hub()
 except BongsuError as refusal:

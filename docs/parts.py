@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from sqlalchemy import CheckConstraint, Column, DefaultClause, Table, UniqueConstraint, make_url
 
 from core import errors
-from core.command.main import main
+from core.command.commands import bongsu
 from core.config.environment import Variable, variables
 from core.config.integration import IntegrationConfig
 from core.config.templates import TEMPLATES
@@ -91,7 +91,7 @@ def call_errors() -> str:
 
 def command_help() -> str:
     """The help of every command."""
-    return "\n\n".join(_help_of(main, "bongsu", None))
+    return "\n\n".join(_help_of(bongsu, "bongsu", None))
 
 
 def make_targets() -> str:

@@ -28,6 +28,9 @@ log = structlog.get_logger()
 _PATIENCE_S: Final = 5.0
 """How long a wish to stop waits for runs to end by themselves: well within what `bongsu up` allows before it kills."""
 
+_AT_THE_SAME_TIME: Final = 3
+"""How many runs of one job there may be. One slow check may take ten minutes; the others are due all the same."""
+
 
 class WhenDue(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types.
     """Fires at each time at which a job is due."""
@@ -49,9 +52,13 @@ def run_due(hub: Hub, job: Job, in_flight: InFlight) -> None:
 def scheduler(hub: Hub, in_flight: InFlight) -> BackgroundScheduler:
     """A scheduler with every job of the schedule, each also due at once."""
     made = BackgroundScheduler(
-        executors={"default": ThreadPoolExecutor(len(JOBS))},
+        executors={"default": ThreadPoolExecutor(len(JOBS) * _AT_THE_SAME_TIME)},
         # A run that comes late is still wanted, once: the default would drop it after a second.
-        job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        job_defaults={
+            "misfire_grace_time": None,
+            "coalesce": True,
+            "max_instances": _AT_THE_SAME_TIME,
+        },
         timezone="UTC",
     )
     for job in JOBS:

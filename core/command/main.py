@@ -1,21 +1,12 @@
-"""`bongsu`: the command that starts everything, and the ones that steer it from a terminal."""
+"""`bongsu`: where the command begins. Nothing heavy is imported before Ctrl-C has been taken care of."""
 
 from __future__ import annotations
 
-import click
-
-from core.command.check import check
-from core.command.migrate import migrate
-from core.command.token import token
-from core.command.up import up
-from core.command.user import user
+from core.command.interrupts import ending_at_once
 
 
-@click.group()
-@click.version_option(package_name="bongsu", prog_name="bongsu")
 def main() -> None:
-    """Watch and steer the third parties that your product depends on."""
-
-
-for command in (up, check, migrate, token, user):
-    main.add_command(command)
+    """Carry out the command line of this process."""
+    with ending_at_once():
+        from core.command.commands import bongsu
+    bongsu()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from core.settings import with_lifeline
 
 _POLL_S: Final = 0.2
 _PATIENCE_S: Final = 15.0
@@ -25,7 +28,8 @@ class Supervisor:
     """Runs programs side by side until it is told to stop, or one of them ends.
 
     Each runs in a session of its own, so that Ctrl-C in the terminal reaches the supervisor alone, which then
-    stops them in an orderly way.
+    stops them in an orderly way. Each holds a lifeline (`core.command.lifeline`), by which it ends even when the
+    supervisor is killed.
     """
 
     def __init__(self, programs: Sequence[Program], environment: Mapping[str, str]) -> None:
@@ -33,18 +37,27 @@ class Supervisor:
         self._environment = environment
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping = threading.Event()
+        self._lifeline: int | None = None
 
     def start(self) -> None:
-        """Start every program, and from now on take SIGINT, SIGTERM and SIGHUP as the wish to stop."""
+        """Start every program, and from now on take SIGINT, SIGTERM and SIGHUP as the wish to stop.
+
+        Raises `OSError` when one cannot be started; those before it run then, until `stop`.
+        """
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: self._stopping.set())
-        for program in self._programs:
-            self._running[program.name] = subprocess.Popen(  # noqa: S603 -- our own programs.
-                program.command,
-                env=dict(self._environment),
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+        theirs, self._lifeline = os.pipe()
+        try:
+            for program in self._programs:
+                self._running[program.name] = subprocess.Popen(  # noqa: S603 -- our own programs.
+                    program.command,
+                    env=with_lifeline(self._environment, theirs),
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                    pass_fds=(theirs,),
+                )
+        finally:
+            os.close(theirs)
 
     def pause(self, seconds: float) -> bool:
         """Let `seconds` pass. False when the end has come meanwhile: a wish to stop, or a program that ended."""
@@ -68,6 +81,9 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
 
     def _ended(self) -> tuple[str, int] | None:
         for name, process in self._running.items():

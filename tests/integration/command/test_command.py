@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from core.command.main import main
+from core.command import commands
 from core.hub import VERSION, connect
 from core.model.role import Role
 from core.persistence import schema
@@ -25,7 +25,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def bongsu(*arguments: str | Path, **environ: str) -> Result:
     """Run the command in this process, as a terminal would."""
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], env=dict(environ))
+    return CliRunner().invoke(commands.bongsu, [str(argument) for argument in arguments], env=dict(environ))
 
 
 def test_the_version_is_that_of_the_package() -> None:
@@ -97,6 +97,47 @@ def test_a_port_in_use_is_one_clear_sentence(data: Path) -> None:
         f"Cannot listen on 127.0.0.1 port {port}: Address already in use. "
         "Choose another with --port, or stop the program that has it.\n"
     )
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "a..b"])
+def test_a_host_that_is_not_this_machine_is_not_blamed_on_the_port(data: Path, host: str) -> None:
+    result = bongsu("up", "--data", data, "--host", host)
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Cannot listen on {host} port 8501: ")
+    assert result.stderr.endswith("Name an address of this machine with --host.\n")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["up", "migrate", "check"])
+def test_a_damaged_database_is_one_clear_sentence(data: Path, command: str) -> None:
+    data.mkdir()
+    (data / "bongsu.db").write_bytes(b"\x93garbage" * 1_000)
+
+    result = bongsu(command, "--data", data, BONGSU_PORT=str(_free_port()))
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"The file {data}/bongsu.db is not a readable database: it is damaged, or something else was put in its "
+        "place. Restore a backup, or move the file away to start anew.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BONGSU_DATABASE_URL", "postgresql+psycopg://ops:hunter2@db:notaport/x"),
+        ("BONGSU_REDIS_URL", "redis://:hunter2@redis:notaport/0"),
+        ("BONGSU_REDIS_URL", "redis://:hunter2@redis/abc"),
+        ("BONGSU_PUBLIC_URL", "https://x:99999999"),
+    ],
+)
+def test_a_malformed_address_is_one_clear_sentence(data: Path, name: str, value: str) -> None:
+    result = bongsu("up", "--data", data, **{name: value})
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"1 setting is malformed:\n  {name}=")
+    assert "hunter2" not in result.stderr
 
 
 def test_a_data_directory_that_cannot_be_written_is_one_clear_sentence(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.demo import calls_per_minute, keyword
+from jobs.demo import USER, calls_per_minute, keep_quiet, keyword
 
 MIDNIGHT_IN_SEOUL = datetime(2026, 3, 1, 15, tzinfo=UTC)
 
@@ -32,3 +35,32 @@ def test_every_demo_keyword_is_a_road_and_a_number(first: float, second: float, 
 
     assert road.endswith(("로", "길"))
     assert 1 <= int(number) <= 900
+
+
+@pytest.fixture
+def lines_of() -> Iterator[logging.Logger]:
+    """The logger of an integration that no other test uses, kept quiet."""
+    logger = logging.getLogger("bongsu.integration.quiet")
+    keep_quiet(["quiet"])
+    yield logger
+    logger.filters.clear()
+    logger.setLevel(logging.NOTSET)
+
+
+def test_demo_calls_are_told_at_debug_level_alone(
+    lines_of: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Failed ones too, which a demo has many of; the calls of others keep their levels."""
+    for level in (logging.INFO, logging.DEBUG):
+        lines_of.setLevel(level)
+        lines_of.error("call.failed", extra={"user_id": USER})
+        lines_of.info("call.answered", extra={"user_id": "kim"})
+        lines_of.error("limiter.refused")
+
+    assert [(line.levelname, line.message) for line in caplog.records] == [
+        ("INFO", "call.answered"),
+        ("ERROR", "limiter.refused"),
+        ("DEBUG", "call.failed"),
+        ("INFO", "call.answered"),
+        ("ERROR", "limiter.refused"),
+    ]
