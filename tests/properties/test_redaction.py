@@ -98,6 +98,23 @@ def test_redacting_twice_changes_nothing_more(text: str) -> None:
 
 
 @given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | jumbles,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(jumbles, inner, max_size=4),
+        max_leaves=12,
+    )
+)
+def test_in_a_document_no_less_is_found_than_in_its_text(value: object) -> None:
+    """Reading it by its structure saves looking at all of it, and overlooks nothing."""
+    redactor = Redactor(["a-secret-of-ours"])
+    body = json.dumps({"value": value}, ensure_ascii=False)
+
+    redacted = redactor.body(body.encode(), "application/json") or ""
+
+    assert redactor.text(redacted) == redacted
+
+
+@given(
     st.binary(max_size=400),
     st.sampled_from((None, "application/json", "text/plain; charset=euc-kr", "image/png", "?")),
 )

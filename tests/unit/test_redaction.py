@@ -10,6 +10,7 @@ import csv
 import html
 import io
 import json
+import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -536,6 +537,129 @@ def test_a_body_is_cut_after_it_is_redacted(strange: Redactor) -> None:
         assert note.endswith(" bytes in all)")
 
 
+def _hidden(length: int) -> str:
+    """A text of that length of which redaction leaves next to nothing, so that what comes after it is kept."""
+    return f'password="{"x" * (length - 12)}" '
+
+
+@pytest.mark.parametrize("kind", TELLING)
+def test_at_the_end_of_what_is_read_nothing_is_left_of_what_tells_by_its_looks(
+    strange: Redactor, kind: str
+) -> None:
+    """Wherever the end of what is read cuts it in two."""
+    secret = TELLING[kind]
+    for behind in range(len(secret) + 2):
+        body = _hidden(strange.most_bytes - behind) + secret + " and more" * 9_000
+
+        redacted = strange.body(body.encode(), None) or ""
+
+        assert not any(trace in redacted for trace in (secret[:4], secret[-4:]))
+        assert redacted.endswith(f"… (cut: {len(body):,} bytes in all)")
+
+
+def test_at_the_end_of_what_is_read_nothing_is_left_of_a_configured_secret(redactor: Redactor) -> None:
+    for secret in CONFIGURED:
+        size = len(secret.encode())
+        for behind in {0, 1, 7, 8, size // 2, size - 1, size}:
+            body = _hidden(redactor.most_bytes - behind) + secret + " and more" * 9_000
+
+            redacted = redactor.body(body.encode(), None) or ""
+
+            assert not any(trace in redacted for trace in _traces(secret)), secret
+
+
+@pytest.mark.parametrize(
+    ("before", "value", "after"),
+    [
+        ("postgresql://u:", "p", "@h/db"),
+        ("https://", "t", "@h/repo"),
+        ("eyJ", "e", ".eyJhIjoxfQ.c2ln"),
+        ("Cookie: a=1; b=", "c", "; d"),
+        ('Authorization: Digest response="', "r", '", qop=auth'),
+        ('{"a": "{\\"password\\": \\"', "\\\\n", '\\"}"}'),
+        ("-----BEGIN PRIVATE KEY-----\n", "k", "\n-----END PRIVATE KEY-----"),
+        ("<password>", "w", "</password>"),
+        ('password="', "\\n", '"'),
+    ],
+)
+def test_a_secret_whose_end_is_never_read_is_not_shown(
+    strange: Redactor, before: str, value: str, after: str
+) -> None:
+    """Longer than all that is dropped at the end of what is read, and told by its end alone."""
+    for length in (10_000, 10_001, 10_002):
+        hidden = "" if before.startswith("{") else _hidden(strange.most_bytes - length + 2_000)
+        fitting = strange.most_bytes - 8_000 if not hidden else 0
+        body = hidden + before + value * (length + fitting) + after + " and more" * 9_000
+
+        redacted = strange.body(body.encode(), None) or ""
+
+        assert value * 20 not in redacted
+
+
+def test_a_long_secret_is_not_shown_when_the_end_of_what_is_read_cuts_it_in_two() -> None:
+    """What is dropped is as long as the longest secret that is configured."""
+    secret = "".join(f"<{number:05d}>" for number in range(500))
+    redactor = Redactor([secret])
+    body = _hidden(redactor.most_bytes - len(secret) + 1) + secret + " and more" * 30_000
+
+    assert "<000" not in (redactor.body(body.encode(), None) or "")
+
+
+def test_nothing_is_shown_that_was_not_said(strange: Redactor) -> None:
+    """What a beginning of a document is closed with to read it, deeper than anybody reads, is taken off again."""
+    body = "[" * 3_000 + '"password=' + "x" * 36_000 + '"' + ", 1" * 5_000
+
+    redacted = strange.body(body.encode(), None) or ""
+
+    assert redacted.startswith("[[[")
+    assert "]" not in redacted
+
+
+def test_of_a_document_that_is_too_long_to_be_read_the_beginning_is_masked_by_its_structure(
+    strange: Redactor,
+) -> None:
+    """Whatever is under a telling name, however deep, and not only the first of a list."""
+    many = [{"part": f"hid{number:06d}"} for number in range(20_000)]
+    body = json.dumps({"page": 1, "password": {"all": many}, "size": 2}).encode()
+
+    redacted = strange.body(body, "application/json") or ""
+
+    assert redacted.startswith('{"page": 1, "password": {"all": [{"part": "***"}, {"part": "***"}, ')
+    assert "hid" not in redacted
+    assert len(redacted.encode()) <= CAP_BYTES + 60
+
+
+def test_of_a_long_document_without_secrets_the_beginning_stays_to_the_letter(strange: Redactor) -> None:
+    body = '{ "rows" : [' + '{"a":"세종", "b" : 1.10},\n' * 20_000 + "{}]}"
+
+    redacted = strange.body(body.encode(), "application/json") or ""
+
+    kept, _ = redacted.split("… (cut: ")
+    assert body.startswith(kept)
+    assert len(kept.encode()) > CAP_BYTES - 4
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "euc-kr"])
+def test_a_long_body_is_not_taken_for_binary_because_a_character_is_cut_in_two(
+    strange: Redactor, charset: str
+) -> None:
+    for before in range(3):
+        body = ("x" * before + "가" * 100_000).encode(charset)
+
+        redacted = strange.body(body, f"text/plain; charset={charset}")
+
+        assert (redacted or "").startswith("x" * before + "가가")
+
+
+def test_every_decimal_digit_is_one_to_the_search_for_numbers(strange: Redactor) -> None:
+    """Of every script, so that a number that is written in it is found as well."""
+    zeros = [chr(code) for code in range(sys.maxunicode) if unicodedata.decimal(chr(code), None) == 0]
+
+    for zero in zeros:
+        number = "900101-1234567".translate({ord("0") + digit: ord(zero) + digit for digit in range(10)})
+        assert strange.text(f"번호 {number}입니다") == f"번호 {MASK}입니다"
+
+
 def test_a_text_at_the_cap_is_not_cut() -> None:
     assert cut("가" * 4, cap=12) == "가" * 4
     assert cut("가" * 5, cap=13) == "가가가가… (cut: 15 bytes in all)"
@@ -590,15 +714,17 @@ HOSTILE = [
 @pytest.mark.fault("AP-11")
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_no_text_makes_redaction_slow(redactor: Redactor, piece: str) -> None:
-    """Twice the text takes about twice the time, and a megabyte a fraction of a second."""
+    """Twice the text takes about twice the time, and a megabyte a fraction of a second; of a body less is read."""
     small, large = (piece * (size // len(piece.encode())) for size in (MEGABYTE // 4, MEGABYTE))
-    redactor.body(small.encode(), None)
+    redactor.text(small)
 
-    took = min(_seconds(lambda: redactor.body(large.encode(), None)) for _ in range(3))
-    took_small = min(_seconds(lambda: redactor.body(small.encode(), None)) for _ in range(3))
+    took = min(_seconds(lambda: redactor.text(large)) for _ in range(3))
+    took_small = min(_seconds(lambda: redactor.text(small)) for _ in range(3))
+    took_body = min(_seconds(lambda: redactor.body(large.encode(), None)) for _ in range(3))
 
     assert took < 0.2 or took < 8 * took_small
     assert took < 2
+    assert took_body < 0.1
 
 
 def _seconds(run: Callable[[], object]) -> float:
