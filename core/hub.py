@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -81,7 +81,7 @@ class Hub:
         *,
         configuration: Configuration,
         database: Database,
-        state: StateStore,
+        state: GuardedState,
         clock: Clock,
         chance: Chance,
         keyring: Keyring,
@@ -178,6 +178,14 @@ class Hub:
             closing.callback(self._transport.close)
             closing.callback(self._recorder.close)
 
+    @property
+    def state_degraded_since(self) -> datetime | None:
+        """Since when this process could not reach the shared state, as far as it has tried; None when it can.
+
+        Until it can again, circuits, limits and cached answers are this process's own.
+        """
+        return self._state.degraded_since
+
     def calls(self, last: str = "1h", *, integration: str | None = None, limit: int = 10_000) -> pd.DataFrame:
         """The calls of the last so long ("15m", "1h", "7d"), newest first, at most `limit` of them.
 
@@ -229,7 +237,7 @@ class Hub:
         }
 
 
-def _state(settings: Settings, clock: Clock) -> StateStore:
+def _state(settings: Settings, clock: Clock) -> GuardedState:
     primary: StateStore = (
         RedisState(settings.redis_url.get_secret_value())
         if settings.redis_url

@@ -112,6 +112,11 @@ def has_demo_traffic() -> bool:
     return hub().settings.has_demo_traffic
 
 
+def state_degraded_since() -> datetime | None:
+    """Since when this process could not reach the shared state; None when it can. Reading the overview tries it."""
+    return hub().state_degraded_since
+
+
 @st.cache_data(ttl=FRESH_FOR_SECONDS, show_spinner=False, max_entries=1)
 def overview() -> list[IntegrationOverview]:
     """Every integration with the totals of the last hour."""

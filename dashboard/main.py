@@ -57,7 +57,7 @@ def sidebar(person: Person) -> None:
 
 @st.fragment(run_every="10s")
 def banner() -> None:
-    """What changes the meaning of everything on the screen: made-up answers, and providers that are shut out."""
+    """What changes the meaning of everything on the screen: made-up answers, what is shut out, what is not shared."""
     overview = components.quietly(data.overview) or []
     open_circuits = [
         f"{components.title(one)} ({plain(circuit.provider, 40)})"
@@ -67,6 +67,9 @@ def banner() -> None:
     ]
     if open_circuits:
         st.error(t("banner.circuit", names=", ".join(open_circuits)), icon=":material/block:")
+    degraded_since = data.state_degraded_since()
+    if degraded_since is not None:
+        st.error(t("banner.state", time=components.moment(degraded_since)), icon=":material/sync_problem:")
     made_up = _made_up(overview)
     if made_up:
         st.warning(made_up, icon=":material/science:")

@@ -54,3 +54,14 @@ def opened(data_dir: Path | None) -> Iterator[Hub]:
     with faults_as_sentences(), connect(data_dir=data_dir) as hub:
         configure(LogLevel.ERROR, hub.settings.log_format, hub.redactor)
         yield hub
+
+
+def shared_state_lines(hub: Hub) -> list[str]:
+    """One line while the shared state cannot be reached, with what that means; none while it can."""
+    since = hub.state_degraded_since
+    if since is None:
+        return []
+    local = since.astimezone(hub.settings.zone)
+    moment = f"{local:%Y-%m-%d %H:%M:%S} {local.tzname()}"
+    meaning = "Until it is back, limits and circuit breakers hold in each process by itself."
+    return [f"The shared state cannot be reached since {moment}. {meaning}"]

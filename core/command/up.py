@@ -14,7 +14,7 @@ import click
 
 from core.clock import SystemClock
 from core.command.interrupts import ending_at_once
-from core.command.options import REFUSED, data_option, faults_as_sentences
+from core.command.options import REFUSED, data_option, faults_as_sentences, shared_state_lines
 from core.command.supervisor import Program, Supervisor
 from core.config.environment import Configuration, load
 from core.hub import VERSION, Hub
@@ -96,10 +96,12 @@ def introduction(hub: Hub, configuration: Configuration) -> list[str]:
     settings = hub.settings
     storage = "SQLite" if hub.database.is_sqlite else "PostgreSQL"
     state = "Redis" if settings.redis_url else "SQLite"
+    hub.overview()  # looks at every circuit, so that a shared state that is away is found out
     mocked = [name for name, config in configuration.integrations.items() if config.is_mock_mode]
     return [
         f"Bongsu {VERSION} in {settings.env.value} mode",
         f"Data in {storage}, shared state in {state}, files in {settings.data_dir}",
+        *shared_state_lines(hub),
         f"Mock answers for: {', '.join(mocked)}" if mocked else "All integrations are real",
         "Demo traffic is on" if settings.has_demo_traffic else "Demo traffic is off",
         f"Dashboard: {settings.address}   API: {settings.address}/api/v1",

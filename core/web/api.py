@@ -5,7 +5,7 @@ Every route declares the role it requires; one that does not, does not start.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Depends, FastAPI
 from fastapi.dependencies.models import Dependant
@@ -20,6 +20,9 @@ from core.web.health import add_health
 from core.web.integrations import add_integrations
 from core.web.ports import WebHub
 
+PREFIX: Final = "/api"
+"""Where the API stands beside the pages."""
+
 
 class RouteWithoutRole(RuntimeError):
     """A route of the API declares no role, so nobody has decided who may use it."""
@@ -29,10 +32,17 @@ def create_api(hub: WebHub) -> FastAPI:
     """The API over one hub. Raises `RouteWithoutRole` when a route was forgotten."""
     blocking = Blocking()
     guard = Guard(hub, blocking)
-    api = FastAPI(title="Bongsu", version=hub.version, docs_url=None, redoc_url=None, openapi_url=None)
+    api = FastAPI(
+        title="Bongsu",
+        version=hub.version,
+        servers=[{"url": PREFIX}],
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
     answer_errors(api)
     add_health(api, hub, guard, blocking)
-    add_integrations(api, hub, guard, blocking)
+    add_integrations(api, hub, guard)
 
     @api.get("/openapi.json", include_in_schema=False, dependencies=[Depends(guard.requires(Role.VIEWER))])
     async def openapi() -> dict[str, Any]:
@@ -63,4 +73,4 @@ def required_role(dependant: Dependant) -> Role | None:
 
 def mounted(api: FastAPI) -> Mount:
     """The API under `/api`. Whoever mounts it enters `api.router.lifespan_context(api)` themselves."""
-    return Mount("/api", app=api)
+    return Mount(PREFIX, app=api)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Final
 
-from fastapi import Request
+from fastapi import Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
 from core.model.role import Role
@@ -12,6 +14,13 @@ from core.web.blocking import Blocking
 from core.web.cookies import Cookies
 from core.web.origin import SAFE_METHODS, address_of, is_from_our_page
 from core.web.ports import WebHub
+
+_BEARER: Final = HTTPBearer(
+    auto_error=False,
+    scheme_name="API token",
+    description="A token from `bongsu token create`. A person who is signed in needs none in the same browser.",
+)
+"""Tells programs in the description of the API how to show a token; what is shown, `Guard` judges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,11 @@ class Requires:
         self._guard = guard
         self.role = role
 
-    async def __call__(self, request: Request) -> Identity:
+    async def __call__(
+        self,
+        request: Request,
+        _shown: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None,
+    ) -> Identity:
         identity = await self._guard.identity(request)
         if identity is None:
             raise HTTPException(401)

@@ -53,12 +53,21 @@ class IntegrationHealthOut(BaseModel):
     last_hour: TotalsOut
 
 
+class SharedStateOut(BaseModel):
+    """Whether the web process reaches what all processes share. While it does not, since when, and each process
+    keeps circuits, limits and cached answers of its own."""
+
+    is_degraded: bool
+    since: datetime | None
+
+
 class HealthOut(BaseModel):
     """The whole system. `status` is the worst of the enabled integrations, null while none was checked."""
 
     status: HealthStatus | None
     at: datetime
     version: str
+    shared_state: SharedStateOut
     integrations: list[IntegrationHealthOut]
 
 
@@ -69,10 +78,12 @@ def add_health(api: FastAPI, hub: WebHub, guard: Guard, blocking: Blocking) -> N
     async def system_health() -> HealthOut:
         """How everything is."""
         overview = await blocking(hub.overview)
+        since = hub.state_degraded_since
         return HealthOut(
             status=worst_status(overview),
             at=hub.clock.now(),
             version=hub.version,
+            shared_state=SharedStateOut(is_degraded=since is not None, since=since),
             integrations=[_integration(one) for one in overview],
         )
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fastapi import Depends, FastAPI
 from pydantic import BaseModel
 
-from core.model.overview import IntegrationOverview
+from core.config.integration import IntegrationConfig
+from core.config.templates import TEMPLATES
 from core.model.role import Role
-from core.web.blocking import Blocking
 from core.web.guard import Guard
 from core.web.ports import WebHub
+
+_TITLES: Final = {template.name: template.title for template in TEMPLATES}
 
 
 class IntegrationOut(BaseModel):
@@ -23,21 +27,21 @@ class IntegrationOut(BaseModel):
     providers: list[str]
 
 
-def add_integrations(api: FastAPI, hub: WebHub, guard: Guard, blocking: Blocking) -> None:
+def add_integrations(api: FastAPI, hub: WebHub, guard: Guard) -> None:
     """Give `api` the routes of this resource."""
 
     @api.get("/v1/integrations", dependencies=[Depends(guard.requires(Role.VIEWER))])
     async def integrations() -> list[IntegrationOut]:
         """Every registered integration."""
-        return [_integration(one) for one in await blocking(hub.overview)]
+        return [_integration(config) for config in hub.configs.values()]
 
 
-def _integration(one: IntegrationOverview) -> IntegrationOut:
+def _integration(config: IntegrationConfig) -> IntegrationOut:
     return IntegrationOut(
-        name=one.name,
-        title=one.title,
-        type=one.type,
-        is_enabled=one.is_enabled,
-        is_mock_mode=one.is_mock_mode,
-        providers=[circuit.provider for circuit in one.circuits],
+        name=config.integration_name,
+        title=_TITLES[config.integration_name],
+        type=config.integration_type.value,
+        is_enabled=config.is_enabled,
+        is_mock_mode=config.is_mock_mode,
+        providers=[provider.name for provider in config.configured_providers],
     )

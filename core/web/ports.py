@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Protocol
 
 from core.access.access import Access
 from core.clock import Clock
+from core.config.integration import IntegrationConfig
 from core.model.health import HealthCheck
 from core.model.overview import IntegrationOverview
 from core.redaction import Redactor
@@ -29,6 +32,14 @@ class WebHub(Protocol):
 
     @property
     def redactor(self) -> Redactor: ...
+
+    @property
+    def configs(self) -> Mapping[str, IntegrationConfig]:
+        """How each registered integration is configured."""
+
+    @property
+    def state_degraded_since(self) -> datetime | None:
+        """Since when this process could not reach the shared state, as far as it has tried; None when it can."""
 
     def overview(self, last_minutes: int = 60) -> list[IntegrationOverview]:
         """Every registered integration, with the totals of that many minutes."""

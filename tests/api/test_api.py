@@ -20,13 +20,14 @@ from core.errors import StorageError
 from core.model.health import CircuitState, HealthStatus
 from core.model.overview import CallTotals, CircuitView, IntegrationOverview
 from core.model.role import Role
-from core.web.api import RouteWithoutRole, create_api, refuse_routes_without_role, required_role
+from core.web.api import RouteWithoutRole, create_api, mounted, refuse_routes_without_role, required_role
 from core.web.blocking import Blocking
 from core.web.errors import answer_errors
 from core.web.guard import Guard
 from core.web.health import worst_status
 from tests.api.conftest import Visitors, client, run_async
 from tests.dashboard.fakes import FakeHub, overview
+from tests.fakes import FakeClock
 
 STRANGERS = ("anonymous", "forged", "revoked", "expired", "signed out", "revoked beside a session")
 
@@ -206,18 +207,54 @@ def test_the_worst_enabled_integration_decides_the_status_of_the_system() -> Non
 
 
 def test_the_list_of_integrations_names_their_providers(hub: FakeHub, visitors: Visitors) -> None:
+    """That is known without asking anything, so it is told even while the call log cannot be read."""
+    hub.is_away = True
+
     answer = ask(create_api(hub), "/v1/integrations", visitors["viewer program"])
 
     assert answer.json() == [
         {
             "name": "address",
-            "title": "주소 검색",
+            "title": "Korean address search",
             "type": "api",
             "is_enabled": True,
-            "is_mock_mode": False,
+            "is_mock_mode": True,
             "providers": ["juso", "kakao"],
         }
     ]
+
+
+def test_a_shared_state_that_is_away_is_told_with_since_when(
+    hub: FakeHub, visitors: Visitors, clock: FakeClock
+) -> None:
+    well = ask(create_api(hub), "/v1/health", visitors["viewer"]).json()
+    hub.state_degraded_since = clock.now()
+    ill = ask(create_api(hub), "/v1/health", visitors["viewer"]).json()
+
+    assert well["shared_state"] == {"is_degraded": False, "since": None}
+    assert ill["shared_state"] == {
+        "is_degraded": True,
+        "since": clock.now().isoformat().replace("+00:00", "Z"),
+    }
+
+
+def test_what_the_description_says_is_where_a_token_is_answered(hub: FakeHub, visitors: Visitors) -> None:
+    """A program that is made from the description alone finds every operation, and knows how to show its token."""
+    api = create_api(hub)
+    described = ask(api, "/openapi.json", visitors["viewer program"]).json()
+    beside_the_pages = FastAPI(routes=[mounted(api)])
+    [server] = described["servers"]
+    [(name, scheme)] = described["components"]["securitySchemes"].items()
+
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    assert described["paths"]
+    for path, operations in described["paths"].items():
+        for method, operation in operations.items():
+            assert operation["security"] == [{name: []}]
+            where = server["url"] + path
+            answer = ask(beside_the_pages, where, visitors["viewer program"], method.upper())
+            assert answer.status_code == 200, where
+            assert ask(beside_the_pages, where, {}, method.upper()).status_code == 401
 
 
 class _Body(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Final
 
 from core.access.access import Access
 from core.clock import Clock
+from core.config.environment import load
+from core.config.integration import IntegrationConfig
 from core.crypto import Keyring
 from core.errors import DatabaseUnreachable
 from core.model.health import CircuitState, HealthCheck, HealthRecord, HealthStatus
@@ -103,6 +106,8 @@ class FakeHub:
         self.clock = clock
         self.access = Access(database, clock, self.settings, Keyring.in_memory())
         self.redactor = Redactor(())
+        self.configs: Mapping[str, IntegrationConfig] = load({}).integrations
+        self.state_degraded_since: datetime | None = None
         self.integrations: list[IntegrationOverview] = []
         self.checks: dict[str, list[HealthCheck]] = {}
         self.checked_by: list[tuple[str, str]] = []

@@ -256,6 +256,24 @@ def test_an_open_circuit_is_never_shown_as_healthy(open_page: OpenPage, hub: Fak
     assert "장애" in page.subheader[0].value
 
 
+@pytest.mark.parametrize("locale", ["ko-KR", "en-US"])
+def test_a_shared_state_that_is_away_stands_above_every_page(
+    open_page: OpenPage, hub: FakeHub, locale: str
+) -> None:
+    """With what it means; and no longer once it is back."""
+    hub.state_degraded_since = hub.clock.now()
+    page = open_page(locale=locale)
+
+    words = {
+        "ko-KR": "호출 한도와 차단기는 프로세스마다 따로 적용됩니다",
+        "en-US": "limits and circuit breakers hold in each process by itself",
+    }
+    assert words[locale] in page.error[0].value
+    assert "KST" in page.error[0].value
+    hub.state_degraded_since = None
+    assert not page.run().error
+
+
 @pytest.mark.fault("DA-04")
 def test_whose_session_ended_sees_nothing_at_the_next_click(open_page: OpenPage, hub: FakeHub) -> None:
     page = open_page(Role.ADMIN)
