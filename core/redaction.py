@@ -262,7 +262,7 @@ def _digits(text: str) -> list[int]:
     return [unicodedata.decimal(char) for char in re.sub("%2[Dd]", "", text) if char.isdecimal()]
 
 
-_RESIDENT_DATE: Final = rf"\d(?<!\d\d)(?<!\d{_GAP}\d)(?:{_GAP}?\d){{5}}"
+_RESIDENT_DATE: Final = rf"\d(?<!\d\d)(?:{_GAP}?\d){{5}}"
 _NUMBERS: Final = (
     # resident registration numbers
     _shape(rf"{_RESIDENT_DATE}{_GAP}?{_DASH}{_GAP}?\d(?:{_GAP}?\d){{6}}(?!\d)", _resident),

@@ -399,6 +399,10 @@ def test_a_resident_number_is_known_however_it_is_written(strange: Redactor, num
     assert strange.text(f"번호 {number}입니다") == f"번호 {MASK}입니다"
 
 
+def test_each_of_two_resident_numbers_goes_however_close_they_stand(strange: Redactor) -> None:
+    assert strange.text("900101-1234567\u200b850315-5234567") == f"{MASK}\u200b{MASK}"
+
+
 def test_milliseconds_are_no_resident_number_unless_the_checksum_says_so(strange: Redactor) -> None:
     """13 joined digits of the years 14 to 20 look like a time of 2014 to 2033."""
     assert strange.text("1512313234567") == "1512313234567"
