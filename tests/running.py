@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,8 +40,8 @@ class Running:
         return found[0]
 
     def interrupt(self) -> int:
-        """Press Ctrl-C, and wait for the end. The exit code."""
-        self.process.send_signal(signal.SIGINT)
+        """Press Ctrl-C, which reaches all that runs in the terminal, and wait for the end. The exit code."""
+        os.killpg(self.process.pid, signal.SIGINT)
         return self.process.wait(timeout=30)
 
     def read(self) -> None:
@@ -61,13 +62,29 @@ def free_port() -> int:
 def bongsu_up(environ: Mapping[str, str], *arguments: str) -> Iterator[Running]:
     """Start everything and wait until it is ready; stop it at the end, if that has not been done."""
     port = free_port()
+    with started([str(BONGSU), "up", "--port", str(port), *arguments], port, environ) as running:
+        yield running
+
+
+@contextmanager
+def started(
+    command: Sequence[str],
+    port: int,
+    environ: Mapping[str, str],
+    *,
+    folder: Path | None = None,
+    within: float = 90,
+) -> Iterator[Running]:
+    """Run a command that starts everything on that port, in a terminal of its own, and wait until it is ready."""
     process = subprocess.Popen(
-        [str(BONGSU), "up", "--port", str(port), *arguments],
+        command,
         env=environment_for_child(**environ),
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         encoding="utf-8",
+        start_new_session=True,
     )
     running = Running(process, f"http://127.0.0.1:{port}")
     reader = threading.Thread(target=running.read, daemon=True)
@@ -75,8 +92,8 @@ def bongsu_up(environ: Mapping[str, str], *arguments: str) -> Iterator[Running]:
     try:
         until(
             lambda: "Ready at" in running.output or process.poll() is not None,
-            within=90,
-            what="`bongsu up` getting ready",
+            within=within,
+            what=f"{command[0]} getting ready",
         )
         assert process.poll() is None, f"it ended at once:\n{running.output}"
         yield running
