@@ -13,6 +13,8 @@ from argon2.exceptions import VerifyMismatchError
 
 SHORTEST: Final = 12
 LONGEST: Final = 128
+_MOST_DECOMPOSED: Final = 4
+"""Unicode composes no more than four characters into one."""
 CHECKS_AT_ONCE: Final = 4
 """Each check takes 19 MiB and some 50 ms of one core: more at once would let anyone exhaust the machine."""
 
@@ -52,7 +54,7 @@ class PasswordFault(StrEnum):
 
 def fault_of(password: str) -> PasswordFault | None:
     """What is wrong with a new password; None when it is fit. Length is counted in characters."""
-    normal = unicodedata.normalize("NFKC", password)
+    normal = _normal(password)
     if len(normal) < SHORTEST:
         return PasswordFault.TOO_SHORT
     if len(normal) > LONGEST:
@@ -80,7 +82,7 @@ class Passwords:
         """Whether it is the password. Without a stored hash it is not, and finding out takes as long."""
         with self._turns:
             try:
-                self._hasher.verify(stored or self._nobody, _bytes(password[: LONGEST + 1]))
+                self._hasher.verify(stored or self._nobody, _bytes(password))
             except VerifyMismatchError:
                 return False
         return stored is not None
@@ -90,6 +92,14 @@ class Passwords:
         return self._hasher.check_needs_rehash(stored)
 
 
+def _normal(password: str) -> str:
+    """The one spelling of a password, cut where it is too long to be one.
+
+    What came in may be a million marks, which take minutes to put in order; so it is cut before that as well.
+    """
+    return unicodedata.normalize("NFKC", password[: _MOST_DECOMPOSED * (LONGEST + 1)])[: LONGEST + 1]
+
+
 def _bytes(password: str) -> bytes:
     # What came in a form may hold lone surrogates; they are wrong passwords, not errors.
-    return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
+    return _normal(password).encode("utf-8", "surrogatepass")

@@ -9,13 +9,13 @@ from typing import Final
 
 from uuid_utils.compat import uuid7
 
-from core.access import names, passwords
+from core.access import names, passwords, throttle
 from core.access.passwords import Passwords
 from core.access.trail import Trail
 from core.clock import Clock
 from core.errors import AccessRefused
 from core.model.role import Role
-from core.persistence import sessions, setup_tokens, users
+from core.persistence import sessions, setup_tokens, sign_in_failures, users
 from core.persistence.audit import Transaction
 from core.persistence.database import Database
 from core.persistence.users import User
@@ -63,13 +63,17 @@ class People:
         return is_added
 
     def set_password(self, name: str, password: str, *, by: str) -> None:
-        """Replace a user's password. Raises `AccessRefused` when there is no such user or it is weak."""
+        """Replace a user's password, and forget the tries that failed on the old one.
+
+        Raises `AccessRefused` when there is no such user or the password is weak.
+        """
         _refuse_unfit(password)
         hashed = self._passwords.hash(password)
         with self._database.writing() as transaction:
             user = _existing(transaction, name)
             users.set_password(transaction, user.id, hashed, self._clock.now())
             sessions.remove_of_user(transaction, user.id)
+            sign_in_failures.forget(transaction, throttle.account(user.name))
             self._trail.allowed(transaction, by, "set password", user.name)
 
     def set_role(self, name: str, role: Role, *, by: str) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from core.access import names, throttle, tokens
+from core.access import names, throttle
 from core.access.passwords import Passwords
 from core.access.sessions import Sessions
 from core.access.throttle import Throttle
@@ -65,11 +65,8 @@ class SignIn:
     def _begin(self, transaction: Transaction, name: str | None, address: str) -> _Try | None:
         # A try counts as failed before it is checked: many at the same moment must not all slip through.
         user = None if name is None else users.by_name(transaction, name)
-        account = tokens.hash_of(f"account {name}")
-        subjects = (
-            (account, throttle.OF_ACCOUNT),
-            (tokens.hash_of(f"address {address}"), throttle.OF_ADDRESS),
-        )
+        account = throttle.account(name)
+        subjects = ((account, throttle.OF_ACCOUNT), (throttle.address(address), throttle.OF_ADDRESS))
         sign_in_failures.remove_before(transaction, self._clock.now() - throttle.MEMORY)
         if any(self._must_wait(transaction, subject, rule) for subject, rule in subjects):
             self._refuse(transaction, user, address, reason="too many tries")

@@ -1,7 +1,9 @@
 """How long to wait after failed sign-ins: a pure rule.
 
 The first failures are free. Each further one doubles the wait, from 30 seconds up to 15 minutes; so nobody can
-be locked out for good, and nobody can try more than ten passwords of one account in any 15 minutes.
+try more than ten passwords of one account in any 15 minutes. A wait is over by itself, but whoever goes on failing
+on purpose, once in 15 minutes, can keep an account shut to its owner too: sessions that are open go on, and a new
+password (`bongsu user password`) forgets the failures, so that its owner can sign in at once.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+
+from core.access import tokens
 
 MEMORY: Final = timedelta(hours=24)
 """Failures older than this no longer count."""
@@ -41,3 +45,13 @@ class Throttle:
 
 OF_ACCOUNT: Final = Throttle(free=5)
 OF_ADDRESS: Final = Throttle(free=20)
+
+
+def account(name: str | None) -> bytes:
+    """What the failures of an account are counted under, by its normal name; all that can be no name are one."""
+    return tokens.hash_of(f"account {name}")
+
+
+def address(of: str) -> bytes:
+    """What the failures from an address are counted under."""
+    return tokens.hash_of(f"address {of}")

@@ -87,6 +87,24 @@ def test_after_five_failures_even_the_right_password_has_to_wait(
     )
 
 
+def test_a_new_password_opens_an_account_that_others_keep_shut(access: Access, admin: str) -> None:
+    """Whoever fails on purpose can make its owner wait; whoever runs the machine can end that."""
+    for _ in range(5):
+        refused(lambda: access.sign_in("admin", "a wrong password", "10.0.0.9"))
+    refused(lambda: access.sign_in("admin", PASSWORD, HOME))
+
+    access.set_password("Admin", "another beacon on the hill", by="test")
+
+    assert access.session(access.sign_in("admin", "another beacon on the hill", HOME)) is not None
+
+
+def test_a_session_goes_on_while_others_keep_its_account_shut(access: Access, admin: str) -> None:
+    for _ in range(9):
+        refused(lambda: access.sign_in("admin", "a wrong password", "10.0.0.9"))
+
+    assert access.session(admin) is not None
+
+
 @pytest.mark.fault("DA-05")
 def test_one_address_that_tries_many_names_has_to_wait(access: Access, admin: str) -> None:
     for number in range(20):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 
 import pytest
 from argon2 import PasswordHasher
+from hypothesis import given
+from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from core.access import names, passwords
@@ -39,6 +42,36 @@ def test_the_right_password_passes_however_its_letters_are_composed() -> None:
     assert keeper.check(stored, "cafe\u0301 on the hill")
     assert not keeper.check(stored, "cafe on the hill")
     assert not keeper.needs_rehash(stored)
+
+
+@pytest.mark.parametrize("letter", ["\u1112\u1161\u11ab", "\u03b1\u0313\u0300\u0345", "\u00e9", "e\u0301"])
+@pytest.mark.parametrize("length", [12, 48, 72, 127])
+def test_whatever_can_be_set_can_be_used(letter: str, length: int) -> None:
+    """Letters that are written apart count as what they are together, when setting and when checking."""
+    keeper = Passwords()
+    password = "x" + letter * length
+
+    assert fault_of(password) is None
+    stored = keeper.hash(password)
+    assert keeper.check(stored, password)
+    assert keeper.check(stored, unicodedata.normalize("NFC", password))
+    assert not keeper.check(stored, password[:-1])
+    assert not keeper.check(stored, password + "y")
+
+
+@given(st.text(max_size=200))
+def test_no_character_is_composed_of_more_than_four(text: str) -> None:
+    """So cutting before composing never cuts a password that is not too long."""
+    assert len(unicodedata.normalize("NFD", text)) <= 4 * len(unicodedata.normalize("NFKC", text))
+
+
+@pytest.mark.timeout(5)
+def test_a_flood_of_marks_is_refused_at_once() -> None:
+    """Putting a million marks in order would take minutes of a core."""
+    flood = "a" + "\u0316\u0300" * 500_000
+
+    assert fault_of(flood) is PasswordFault.TOO_LONG
+    assert not Passwords().check(None, flood)
 
 
 def test_without_a_stored_hash_nothing_is_right() -> None:
