@@ -403,6 +403,8 @@ def _base64_forms(raw: bytes) -> set[str]:
 # ---------------------------------------------------------------- the redactor
 
 _RULES: Final = (*_NAME_RULES, *_SHAPE_RULES)
+_MOST_PASSES: Final = 4
+"""What is taken out may uncover what stood right beside it: a token that began within a number, say."""
 
 
 class Redactor:
@@ -423,6 +425,14 @@ class Redactor:
 
     def _text(self, text: str, told: str) -> str:
         """The text redacted. `told` has in it whatever any rule may match (`_told`), and is perhaps shorter."""
+        for _ in range(_MOST_PASSES):
+            redacted = self._pass(text, told)
+            if redacted == text:
+                break
+            text = told = redacted
+        return text
+
+    def _pass(self, text: str, told: str) -> str:
         redacted = text
         for form in self._forms:
             redacted = redacted.replace(form, MASK)

@@ -100,7 +100,10 @@ def test_redacting_twice_changes_nothing_more(text: str) -> None:
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | jumbles,
-        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(jumbles, inner, max_size=4),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(st.sampled_from(("a", "note", "x=1", "010-1234-5678")), inner, max_size=4)
+        ),
         max_leaves=12,
     )
 )
@@ -109,9 +112,7 @@ def test_in_a_document_no_less_is_found_than_in_its_text(value: object) -> None:
     redactor = Redactor(["a-secret-of-ours"])
     body = json.dumps({"value": value}, ensure_ascii=False)
 
-    redacted = redactor.body(body.encode(), "application/json") or ""
-
-    assert redactor.text(redacted) == redacted
+    assert redactor.body(body.encode(), "application/json") == redactor.text(body)
 
 
 @given(

@@ -403,6 +403,10 @@ def test_each_of_two_resident_numbers_goes_however_close_they_stand(strange: Red
     assert strange.text("900101-1234567\u200b850315-5234567") == f"{MASK}\u200b{MASK}"
 
 
+def test_what_a_mask_uncovers_is_masked_too(strange: Redactor) -> None:
+    assert strange.text("900101-1234567eyJhbGci.eyJzdWIi.x") == MASK * 2
+
+
 def test_milliseconds_are_no_resident_number_unless_the_checksum_says_so(strange: Redactor) -> None:
     """13 joined digits of the years 14 to 20 look like a time of 2014 to 2033."""
     assert strange.text("1512313234567") == "1512313234567"
