@@ -27,21 +27,28 @@ class Lines:
 
 
 @contextmanager
-def log_lines(redactor: Redactor | None = None) -> Iterator[Lines]:
-    """Have every line from INFO up written here, and put logging back as it was at the end."""
+def logging_as_it_was() -> Iterator[None]:
+    """Whatever is configured inside ends with it."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     levels = {name: logger.level for name, logger in _named()}
-    lines = Lines()
-    configure(LogLevel.INFO, LogFormat.JSON, redactor or Redactor([]), lines.stream)
     try:
-        yield lines
+        yield
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
         for name, logger in _named():
             logger.setLevel(levels.get(name, logging.NOTSET))
         structlog.reset_defaults()
+
+
+@contextmanager
+def log_lines(redactor: Redactor | None = None) -> Iterator[Lines]:
+    """Have every line from INFO up written here, and put logging back as it was at the end."""
+    lines = Lines()
+    with logging_as_it_was():
+        configure(LogLevel.INFO, LogFormat.JSON, redactor or Redactor([]), lines.stream)
+        yield lines
 
 
 def _named() -> list[tuple[str, logging.Logger]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.settings import environment_for_child
+from tests.ports import free_port
 from tests.waiting import until
 
 BONGSU = Path(sys.executable).with_name("bongsu")
@@ -48,14 +48,6 @@ class Running:
         """Keep what the program prints, until it ends."""
         assert self.process.stdout is not None
         self.lines.extend(iter(self.process.stdout.readline, ""))
-
-
-def free_port() -> int:
-    """A loopback port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

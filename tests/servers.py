@@ -34,6 +34,7 @@ from psycopg import sql
 from pydantic import TypeAdapter
 
 from core.settings import environment
+from tests.ports import free_port
 from tests.waiting import until
 
 _HOST: Final = "127.0.0.1"
@@ -121,7 +122,7 @@ def redis_database(address: str) -> Iterator[str]:
 
 def start_postgres() -> Server:
     """A PostgreSQL of our own on a free port: superuser `postgres`, no password, and no care for power cuts."""
-    binaries, directory, port = _postgres_binaries(), _new_directory(), _free_port()
+    binaries, directory, port = _postgres_binaries(), _new_directory(), free_port()
     if not _is_reachable_by_all(binaries):
         binaries = Path(shutil.copytree(binaries.parent, directory / "postgresql", symlinks=True)) / "bin"
     data = directory / "data"
@@ -146,7 +147,7 @@ _CARELESS: Final = [
 
 def start_redis(*options: str) -> Server:
     """A Redis of our own on a free port, which keeps nothing on disk. `options` go to its command line."""
-    binary, directory, port = _redis_binary(), _new_directory(), _free_port()
+    binary, directory, port = _redis_binary(), _new_directory(), free_port()
     if not _is_reachable_by_all(binary):
         binary = Path(shutil.copy2(binary, directory))
     data = directory / "data"
@@ -310,13 +311,6 @@ def _new_directory() -> Path:
 
 def _is_reachable_by_all(path: Path) -> bool:
     return os.geteuid() != 0 or all(folder.stat().st_mode & 0o001 for folder in path.resolve().parents)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _listens(port: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 from core.settings import environment_for_child
 from tests import chromium, waiting
 from tests.dashboard.fakes import PASSWORD
+from tests.ports import free_port
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -35,9 +35,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @contextmanager
 def serving(directory: Path, *options: str) -> Iterator[tuple[str, Path]]:
     """A web process with its own data directory and port: its address, and the file of its log."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "tests.browser.serve", str(directory), str(port), *options]
     log, url = directory / "log", f"http://127.0.0.1:{port}"
     with log.open("wb") as output:

@@ -12,7 +12,8 @@ import pytest
 from core.settings import environment_for_child
 from docs.parts import ROOT
 from tests.docs.markdown import blocks
-from tests.running import BONGSU, bongsu_up, free_port, started
+from tests.ports import free_port
+from tests.running import BONGSU, bongsu_up, started
 
 _ADDRESS = "http://127.0.0.1:8501"
 

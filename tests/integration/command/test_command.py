@@ -13,6 +13,7 @@ from core.command import commands
 from core.hub import VERSION, connect
 from core.model.role import Role
 from core.persistence import schema
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_a_damaged_database_is_one_clear_sentence(data: Path, command: str) -> N
     data.mkdir()
     (data / "bongsu.db").write_bytes(b"\x93garbage" * 1_000)
 
-    result = bongsu(command, "--data", data, BONGSU_PORT=str(_free_port()))
+    result = bongsu(command, "--data", data, BONGSU_PORT=str(free_port()))
 
     assert result.exit_code == 1
     assert result.stderr == (
@@ -159,7 +160,7 @@ def test_a_database_ahead_of_the_code_is_one_clear_sentence(data: Path, command:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
     database.close()
 
-    result = bongsu(command, "--data", data, BONGSU_PORT=str(_free_port()))
+    result = bongsu(command, "--data", data, BONGSU_PORT=str(free_port()))
 
     assert result.exit_code == 1
     assert result.stderr == (
@@ -169,7 +170,7 @@ def test_a_database_ahead_of_the_code_is_one_clear_sentence(data: Path, command:
 
 
 def test_a_database_that_does_not_answer_is_one_clear_sentence(data: Path) -> None:
-    url = f"postgresql+psycopg://ops:hunter2@127.0.0.1:{_free_port()}/bongsu"
+    url = f"postgresql+psycopg://ops:hunter2@127.0.0.1:{free_port()}/bongsu"
 
     result = bongsu("migrate", "--data", data, BONGSU_DATABASE_URL=url)
 
@@ -226,10 +227,3 @@ def test_a_weak_password_is_refused_in_one_clear_sentence(data: Path) -> None:
 
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -15,7 +15,7 @@ from core.command import lifeline
 from core.command.supervisor import Program, Supervisor
 from core.command.up import run
 from core.settings import Settings, environment_for_child, with_lifeline
-from tests.running import free_port
+from tests.ports import free_port
 from tests.waiting import until
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]

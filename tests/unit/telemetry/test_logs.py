@@ -17,6 +17,7 @@ from core.redaction import Redactor
 from core.settings import LogFormat, LogLevel
 from core.telemetry import logs
 from core.telemetry.logs import configure, set_level
+from tests.log_lines import logging_as_it_was
 
 SECRET = "U01TX0FVVEgy/+c3ludGhldGlj=="
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -25,16 +26,8 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
     """Whatever a test configures ends with it."""
-    root = logging.getLogger()
-    names = ("httpx", "httpcore", "uvicorn", "uvicorn.access", "bongsu.integration.email")
-    handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in names}
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, before in levels.items():
-        logging.getLogger(name).setLevel(before)
-    structlog.reset_defaults()
+    with logging_as_it_was():
+        yield
 
 
 def written(fmt: LogFormat = LogFormat.JSON, level: LogLevel = LogLevel.INFO) -> io.StringIO:
@@ -114,6 +107,31 @@ def test_a_line_of_structlog_is_redacted_too() -> None:
 
     (entry,) = entries(stream)
     assert (entry["password"], entry["url"], entry["n"]) == ("***", "https://h/?q=***", 2)
+
+
+def test_a_number_stays_a_number_unless_it_is_somebodys() -> None:
+    stream = written()
+
+    logging.getLogger("bongsu.x").info(
+        "asked", extra={"small": 12345, "large": 1234.567, "card": 4111111111111111, "pin": 12}
+    )
+
+    (entry,) = entries(stream)
+    assert (entry["small"], entry["large"], entry["card"], entry["pin"]) == (12345, 1234.567, "***", "***")
+
+
+def test_a_word_that_is_a_secret_is_masked_each_time() -> None:
+    """As a value, as a name of a field, and in the place of a time."""
+    stream = io.StringIO()
+    configure(LogLevel.INFO, LogFormat.JSON, Redactor(["correcthorse"]), stream)
+
+    for _ in range(2):
+        logging.getLogger("bongsu.x").info(
+            "correcthorse", extra={"correcthorse": 1, "timestamp": "correcthorse"}
+        )
+
+    assert "correcthorse" not in stream.getvalue()
+    assert [entry["event"] for entry in entries(stream)] == ["***", "***"]
 
 
 @pytest.mark.fault("LW-05")
