@@ -65,8 +65,9 @@ class MetricsCollector:
         """
         log = logging.getLogger(f"bongsu.integration.{record.integration}")
         level, event = _outcome(record)
-        log.log(level, event, extra=_about(record) | _said(record))
-        if record.is_rate_limited or record.limiter_wait_ms > 0:
+        if log.isEnabledFor(level):
+            log.log(level, event, extra=_about(record) | _said(record))
+        if (record.is_rate_limited or record.limiter_wait_ms > 0) and log.isEnabledFor(logging.WARNING):
             is_refused = record.error_type == RateLimited.__name__
             waited = {"waited_ms": round(record.limiter_wait_ms, 1)}
             log.warning(

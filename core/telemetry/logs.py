@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Final, TextIO
 
 import structlog
@@ -23,6 +25,9 @@ _QUIET: Final = ("httpx", "httpcore", "apscheduler", "uvicorn", "uvicorn.error")
 """At INFO they say what our own lines say better: whole addresses once a request, three lines a run of a job."""
 _ROUTED: Final = ("uvicorn.access", "sqlalchemy", "alembic")
 _LEVELS: Final = logging.getLevelNamesMapping()
+_WORD: Final = re.compile(r"[a-z_.]{1,40}")
+_SHORTEST_NUMBER: Final = 6
+"""A number with fewer characters is neither a secret nor somebody's."""
 
 _BREAKS: Final = {
     code: f"\\u{code:04x}"
@@ -65,7 +70,7 @@ def configure(level: LogLevel, fmt: LogFormat, redactor: Redactor, stream: TextI
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                _Redaction(redactor),
+                _Redaction(redactor, ours=frozenset({"timestamp"})),
                 _render_json if fmt is LogFormat.JSON else _render_console,
             ],
         )
@@ -117,28 +122,49 @@ def _add_trace_id(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
 
 
 class _Redaction:
-    """Redacts every value of an event: whole below a telling name, else as text."""
+    """Redacts every value of an event: whole below a telling name, else as text.
 
-    def __init__(self, redactor: Redactor) -> None:
+    The same few words come again and again (events, fields, integrations): what is left of one is remembered.
+    """
+
+    def __init__(self, redactor: Redactor, ours: frozenset[str] = frozenset()) -> None:
+        """The fields `ours` are written by the processors before this one, whatever the event had there."""
         self._redactor = redactor
+        self._ours = ours
+        self._word = lru_cache(maxsize=1024)(redactor.text)
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> MutableMapping[str, object]:
         return {
-            self._redactor.text(str(name)): self._value(str(name), value) for name, value in event.items()
+            self._text(str(name)): value if name in self._ours else self._value(str(name), value)
+            for name, value in event.items()
         }
 
-    def _value(self, name: str, value: object) -> object:
+    def _value(self, name: str, value: object) -> object:  # noqa: PLR0911 -- one for each kind of value.
         if value is None or isinstance(value, bool):
             return value
         if is_secret_name(name):
             return MASK
+        if isinstance(value, str):
+            return self._text(str(value))
+        if isinstance(value, int | float):
+            return self._number(value)
         if isinstance(value, Mapping):
-            return {self._redactor.text(str(key)): self._value(str(key), item) for key, item in value.items()}
+            return {self._text(str(key)): self._value(str(key), item) for key, item in value.items()}
         if isinstance(value, list | tuple | set | frozenset):
             return [self._value(name, item) for item in value]
-        text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-        redacted = self._redactor.text(text)
-        return value if isinstance(value, int | float) and redacted == text else redacted
+        return self._text(
+            value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+        )
+
+    def _number(self, value: float) -> object:
+        text = str(value)
+        if len(text) < _SHORTEST_NUMBER:
+            return value
+        redacted = self._text(text)
+        return value if redacted == text else redacted
+
+    def _text(self, text: str) -> str:
+        return self._word(text) if _WORD.fullmatch(text) else self._redactor.text(text)
 
 
 def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
@@ -166,4 +192,6 @@ def _shown(value: object) -> str:
 
 
 def _one_line(line: str) -> str:
+    if line.isprintable():
+        return line
     return line.encode("utf-8", "backslashreplace").decode().translate(_BREAKS)

@@ -229,6 +229,22 @@ def test_a_clock_that_is_set_back_skips_no_window() -> None:
     }
 
 
+def test_a_line_below_the_level_is_not_even_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call is on record all the same."""
+    made, shelf = collector()
+
+    def about(_record: CallRecord) -> dict[str, object]:
+        raise AssertionError("It was made.")
+
+    monkeypatch.setattr("core.telemetry.collector._about", about)
+
+    with Lines():
+        logging.getLogger("bongsu.integration").setLevel(logging.CRITICAL)
+        made.record(failed_call(limiter_wait_ms=5.0))
+
+    assert len(shelf.records) == 1
+
+
 def test_rows_are_read_page_by_page() -> None:
     """More rows than a page holds are all counted, once each; after a page that is not full none is asked for."""
     windows = Windows()
