@@ -9,21 +9,23 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import signal
-import sys
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import FrameType
 from typing import Final
 
 from core.clock import Clock
+from core.errors import StorageError
 from core.model.call_record import CallRecord
 
 Sink = Callable[[Sequence[CallRecord]], None]
-"""Stores records, all or none of them. It may be given a record twice and must store it once."""
+"""Stores records, all or none of them. It may be given a record twice and must store it once.
+
+It raises `StorageError` or `OSError` when it can store nothing for now; whatever else it raises is taken to be about
+a record that it was given, and it is given fewer of them, down to one, to find out which.
+"""
 
 _POLL_SECONDS: Final = 0.05
 _BATCH: Final = 500
@@ -31,21 +33,22 @@ _CAPACITY: Final = 20_000
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _SECONDS_BETWEEN_COMPLAINTS: Final = 60.0
-_TERMINATED: Final = 128 + signal.SIGTERM
 
 _log = logging.getLogger("bongsu.recorder")
 
 
 @dataclass(frozen=True, slots=True)
 class RecorderStats:
-    """What became of the records: stored, waiting to be, or dropped because there was no room for them.
+    """What became of the records: stored, waiting to be, dropped because there was no room for them, or refused.
 
-    `last_error` says why the newest attempt to store failed, and is None after one that did not.
+    A refused record is one that the sink could not store for its own sake. `last_error` says why the newest attempt
+    to store failed, and is None after one that did not.
     """
 
     written: int
     waiting: int
     dropped: int
+    refused: int
     last_error: str | None
 
 
@@ -57,7 +60,7 @@ class Recorder:
     """Hands records to `sink` in batches, in the order they came. Threads may share it; a fork begins anew.
 
     While the sink fails, records are kept, at most `capacity` of them: the oldest is dropped for the newest,
-    and counted. The thread starts with the first record.
+    and counted. A record that alone makes it fail is left out, counted and told of, and holds up no other. The thread starts with the first record.
     """
 
     _thread: threading.Thread | None
@@ -67,7 +70,7 @@ class Recorder:
         self._clock = clock
         self._capacity = capacity
         self._batch = batch
-        self._complained_at: float | None = None
+        self._complained_at: dict[str, float] = {}
         self._begin()
         _recorders.add(self)
 
@@ -80,7 +83,10 @@ class Recorder:
             self._shed(self._capacity)
 
     def flush(self, timeout_s: float = 5.0) -> bool:
-        """Wait until everything put before is stored. Whether it was within `timeout_s`."""
+        """Wait until everything put before is stored, refused or dropped.
+
+        False when it was not within `timeout_s`: what is read then may lack the newest records.
+        """
         mark = _Mark()
         self._queue.append(mark)
         if self._thread is None:
@@ -108,7 +114,7 @@ class Recorder:
     def stats(self) -> RecorderStats:
         """What became of the records so far."""
         waiting = len(self._queue) + len(self._in_hand)
-        return RecorderStats(self._written, waiting, self._dropped, self._last_error)
+        return RecorderStats(self._written, waiting, self._dropped, self._refused, self._last_error)
 
     def _begin(self) -> None:
         """Set out with an empty queue and no thread: at first, and in the child of a fork."""
@@ -123,6 +129,7 @@ class Recorder:
         self._closed = False
         self._written = 0
         self._dropped = 0
+        self._refused = 0
         self._last_error: str | None = None
 
     def _start(self) -> None:
@@ -181,17 +188,28 @@ class Recorder:
         return marks
 
     def _store(self) -> bool:
-        batch = self._in_hand
-        try:
-            if batch:
+        """Store what is in hand. Whether it is done with; what is not is still in hand."""
+        size = len(self._in_hand)
+        while self._in_hand:
+            batch = self._in_hand[:size]
+            try:
                 self._sink(batch)
-        except Exception as error:  # noqa: BLE001 -- whatever a sink raises, the thread has to live; it is counted and told.
-            self._last_error = f"{type(error).__name__}: {error}".split("\n", maxsplit=1)[0]
-            self._complain()
-            return False
-        self._written += len(batch)
-        self._in_hand = []
-        self._last_error = None
+            except (StorageError, OSError) as error:
+                self._last_error = _line(error)
+                self._complain("recorder.failing")
+                return False
+            except Exception as error:  # noqa: BLE001 -- whatever a sink raises, the thread has to live; it is counted and told.
+                self._last_error = _line(error)
+                if size > 1:
+                    size //= 2
+                    continue
+                self._refused += 1
+                self._complain("recorder.refused", id=batch[0].id, trace_id=batch[0].trace_id)
+            else:
+                self._written += len(batch)
+                self._last_error = None
+            self._in_hand = self._in_hand[size:]
+            size = len(self._in_hand)
         return True
 
     def _put_back(self, marks: list[_Mark]) -> None:
@@ -203,27 +221,19 @@ class Recorder:
         self._wake.wait(seconds)
         self._wake.clear()
 
-    def _complain(self) -> None:
+    def _complain(self, event: str, **about: object) -> None:
+        """Say it, but each thing once a minute."""
         now = self._clock.monotonic()
-        if self._complained_at is None or now - self._complained_at >= _SECONDS_BETWEEN_COMPLAINTS:
-            self._complained_at = now
+        before = self._complained_at.get(event)
+        if before is None or now - before >= _SECONDS_BETWEEN_COMPLAINTS:
+            self._complained_at[event] = now
             stats = self.stats
-            _log.error(
-                "recorder.failing",
-                extra={"error": stats.last_error, "waiting": stats.waiting, "dropped": stats.dropped},
-            )
+            counts = {"waiting": stats.waiting, "dropped": stats.dropped, "refused": stats.refused}
+            _log.error(event, extra={"error": stats.last_error, **counts, **about})
 
 
-def exit_on_sigterm() -> None:
-    """Let SIGTERM end this process as `sys.exit` does, so that what is waiting is still stored.
-
-    For the main thread of a program whose server does not handle SIGTERM itself.
-    """
-    signal.signal(signal.SIGTERM, _exit)
-
-
-def _exit(_signal: int, _frame: FrameType | None) -> None:
-    sys.exit(_TERMINATED)
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".split("\n", maxsplit=1)[0]
 
 
 def _begin_anew() -> None:
