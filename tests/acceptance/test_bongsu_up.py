@@ -23,7 +23,8 @@ from core.model.role import Role
 from core.settings import environment_for_child
 from jobs.demo import USER
 from tests import servers
-from tests.running import BONGSU, Running, bongsu_up, free_port
+from tests.ports import free_port
+from tests.running import BONGSU, Running, bongsu_up
 from tests.waiting import until
 
 
