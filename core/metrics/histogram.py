@@ -81,21 +81,11 @@ class LatencyHistogram:
         ]
 
     @staticmethod
-    def merge(histograms: Iterable[LatencyHistogram]) -> LatencyHistogram:
-        """The histogram of all their durations together, in whatever order they come."""
-        filled = [histogram for histogram in histograms if len(histogram.counts)]
-        if not filled:
-            return _EMPTY
-        return _added(
-            np.concatenate([histogram.indexes for histogram in filled]),
-            np.concatenate([histogram.counts for histogram in filled]),
-            min(histogram.shortest for histogram in filled),
-            max(histogram.longest for histogram in filled),
-        )
-
-    @staticmethod
     def merge_packed(blobs: Iterable[bytes]) -> LatencyHistogram:
-        """As `merge`, of packed histograms, at about a microsecond each. Raises ValueError as `unpack` does."""
+        """The histogram of all their durations together, in whatever order they come, at about a microsecond each.
+
+        Raises ValueError as `unpack` does.
+        """
         parts: dict[int, tuple[list[bytes], list[bytes]]] = {width: ([], []) for width in _COUNT_TYPES}
         shortest, longest = math.inf, 0.0
         for blob in blobs:

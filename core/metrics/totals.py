@@ -6,13 +6,10 @@ calls have no average that anybody ever waited.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime
 from typing import NamedTuple
 
 from core.metrics.histogram import LatencyHistogram
-from core.metrics.window import WINDOW_MINUTES, CallMeasure, aggregate
 from core.model.metric_window import MetricWindow
 from core.model.overview import CallTotals
 
@@ -56,32 +53,3 @@ def totals(windows: Iterable[MetricWindow]) -> CallTotals:
         p99_ms=latency.p99,
         max_ms=latency.max,
     )
-
-
-def totals_by_integration(windows: Iterable[MetricWindow]) -> dict[str, CallTotals]:
-    """The totals of each integration that has a window."""
-    groups: defaultdict[str, list[MetricWindow]] = defaultdict(list)
-    for window in windows:
-        groups[window.integration_name].append(window)
-    return {name: totals(group) for name, group in groups.items()}
-
-
-def merge(
-    windows: Iterable[MetricWindow],
-    rows: Iterable[CallMeasure],
-    window_minutes: int = WINDOW_MINUTES,
-    *,
-    updated_at: datetime,
-) -> list[MetricWindow]:
-    """Stored windows brought up to date by rows that are perhaps not aggregated yet, oldest first.
-
-    A window that the rows have calls of is counted anew from them, so the rows have to begin at the start of
-    a window; then no call counts twice and none is missed.
-    """
-    newest = {_key(window): window for window in windows}
-    newest.update({_key(window): window for window in aggregate(rows, window_minutes, updated_at=updated_at)})
-    return sorted(newest.values(), key=lambda window: (window.window_start, *_key(window)))
-
-
-def _key(window: MetricWindow) -> tuple[str, str, int, datetime]:
-    return window.integration_name, window.operation, window.window_minutes, window.window_start

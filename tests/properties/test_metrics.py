@@ -83,13 +83,12 @@ def test_success_rate_and_failure_rate_add_up_to_one_and_equal_a_recount(rows: l
 @given(st.lists(st.lists(durations, max_size=40), min_size=1, max_size=6).filter(any))
 def test_percentiles_ascend_and_are_within_one_percent_also_when_merged(windows: list[list[float]]) -> None:
     values = [value for window in windows for value in window]
-    parts = [LatencyHistogram.of(window) for window in windows]
+    parts = [LatencyHistogram.of(window).pack() for window in windows]
 
     for histogram in (
         LatencyHistogram.of(values),
-        LatencyHistogram.merge(parts),
-        LatencyHistogram.merge(reversed(parts)),
-        LatencyHistogram.merge_packed(part.pack() for part in parts),
+        LatencyHistogram.merge_packed(parts),
+        LatencyHistogram.merge_packed(reversed(parts)),
     ):
         found = [histogram.quantile(q) or 0.0 for q in QUANTILES]
         assert histogram.count == len(values)

@@ -31,8 +31,10 @@ def test_nothing_measured_has_no_quantile() -> None:
     assert empty.quantile(0.5) is None
     assert empty.count == 0
     assert LatencyHistogram.unpack(empty.pack()).quantile(0.99) is None
-    assert LatencyHistogram.merge([empty, LatencyHistogram.of([5.0])]).quantile(0.5) == 5.0
-    assert LatencyHistogram.merge([]).count == 0
+    assert (
+        LatencyHistogram.merge_packed([empty.pack(), LatencyHistogram.of([5.0]).pack()]).quantile(0.5) == 5.0
+    )
+    assert LatencyHistogram.merge_packed([]).count == 0
 
 
 def test_one_duration_is_every_quantile_exactly() -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from core.metrics.totals import merge, percentiles, totals, totals_by_integration
+from core.metrics.totals import percentiles, totals
 from core.metrics.window import aggregate
 from core.model.call_row import CallRow
 from core.model.metric_window import MetricWindow
@@ -57,30 +57,6 @@ def test_totals_add_up_what_the_windows_count() -> None:
     assert (found.total, found.successful, found.failed) == (3, 2, 1)
     assert found.success_rate == pytest.approx(2 / 3)
     assert found.max_ms == 20.0
-
-
-def test_each_integration_has_totals_of_its_own() -> None:
-    found = totals_by_integration(
-        windows(
-            row(call_record()), row(failed_call(integration="email")), row(call_record(operation="lookup"))
-        )
-    )
-
-    assert {name: (each.successful, each.failed) for name, each in found.items()} == {
-        "address": (2, 0),
-        "email": (0, 1),
-    }
-
-
-def test_calls_not_yet_aggregated_count_once() -> None:
-    """Rows of a window that is stored half-grown take its place; windows without new rows stay as they are."""
-    stored = windows(*calls([10.0], minutes=-5), *calls([20.0]))
-    rows = [*calls([20.0, 40.0]), *calls([80.0], minutes=5)]
-
-    found = merge(stored, rows, updated_at=NOON)
-
-    assert [window.total_calls for window in found] == [1, 2, 1]
-    assert [window.max_ms for window in found] == [10.0, 40.0, 80.0]
 
 
 def test_a_damaged_sketch_is_not_passed_over() -> None:
