@@ -20,7 +20,7 @@ from starlette.middleware import Middleware
 
 from core.command import lifeline
 from core.errors import BongsuError, SettingsRefused
-from core.telemetry.logs import configure
+from core.telemetry.logs import configure, set_levels
 from core.web.access_log import AccessLog
 from core.web.api import create_api, mounted
 from core.web.gate import Gate
@@ -52,6 +52,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     """From the first request to the last. A mounted app's own lifespan is run by whoever mounts it."""
     # Here and not above: Streamlit sets its own log and options up once more before it starts.
     configure(hub.settings.log_level, hub.settings.log_format, hub.redactor)
+    set_levels(hub.configs.values())
     options.enforce()
     answer_at_once()
     # Streamlit gives this logger a handler that no option takes away; requests are in our own log.

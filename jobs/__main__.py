@@ -18,7 +18,7 @@ from core.clock import system_chance
 from core.command import lifeline
 from core.errors import BongsuError, SettingsRefused
 from core.hub import Hub, connect
-from core.telemetry.logs import configure
+from core.telemetry.logs import configure, set_levels
 from jobs.demo import keep_quiet, run_demo
 from jobs.run_recorded import InFlight, end_interrupted, give_up_own, run_recorded
 from jobs.schedule import JOBS, Job, last_due, next_due
@@ -88,6 +88,7 @@ def main() -> int:
         return 1
     with hub:
         configure(hub.settings.log_level, hub.settings.log_format, hub.redactor)
+        set_levels(hub.configs.values())
         end_interrupted(hub, JOBS)
         in_flight = InFlight()
         running = scheduler(hub, in_flight)

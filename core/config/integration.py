@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
-from core.settings import allowed
+from core.settings import LogLevel, allowed
 
 
 class IntegrationType(StrEnum):
@@ -178,6 +178,11 @@ class IntegrationConfig(BaseModel):
         allow_inf_nan=False,
         description="So long beyond that it may still stand in, marked as stale, when the provider fails.",
         json_schema_extra=allowed("seconds, from 0 to a year"),
+    )
+    log_level: LogLevel | None = Field(
+        None,
+        description="The least severe log line that is written about this integration; by default the process's.",
+        json_schema_extra=allowed("debug, info, warning or error"),
     )
 
     @property

@@ -10,13 +10,14 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from functools import lru_cache
 from typing import Final, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from core.config.integration import IntegrationConfig
 from core.model.identity import current_trace_id
 from core.redaction import MASK, Redactor, is_secret_name
 from core.settings import LogFormat, LogLevel
@@ -99,9 +100,11 @@ def as_guest(redactor: Redactor) -> None:
     )
 
 
-def set_level(integration: str, level: LogLevel) -> None:
-    """The least severe line that is still written about one integration."""
-    logging.getLogger(f"bongsu.integration.{integration}").setLevel(_LEVELS[level.value.upper()])
+def set_levels(integrations: Iterable[IntegrationConfig]) -> None:
+    """Write of each integration the lines of its own level, if it has one, else those of the process's."""
+    for config in integrations:
+        level = logging.NOTSET if config.log_level is None else _LEVELS[config.log_level.value.upper()]
+        logging.getLogger(f"bongsu.integration.{config.integration_name}").setLevel(level)
 
 
 def _route(handler: logging.Handler, level: int) -> None:

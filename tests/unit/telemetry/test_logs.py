@@ -12,11 +12,12 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core.config.environment import load
 from core.model.identity import tracing
 from core.redaction import Redactor
 from core.settings import LogFormat, LogLevel
 from core.telemetry import logs
-from core.telemetry.logs import configure, set_level
+from core.telemetry.logs import configure, set_levels
 from tests.log_lines import logging_as_it_was
 
 SECRET = "U01TX0FVVEgy/+c3ludGhldGlj=="
@@ -178,14 +179,26 @@ def test_lines_below_the_level_are_not_written() -> None:
     assert [entry["event"] for entry in entries(stream)] == ["yes"]
 
 
-def test_one_integration_may_be_quieter_than_the_others() -> None:
+@pytest.mark.parametrize(
+    ("level", "told"),
+    [
+        ({"BONGSU_ADDRESS_LOG_LEVEL": "debug"}, ["debug", "info", "error"]),
+        ({"BONGSU_ADDRESS_LOG_LEVEL": "error"}, ["error"]),
+        ({}, ["info", "error"]),
+    ],
+)
+def test_an_integration_may_be_louder_or_quieter_than_the_process(
+    level: dict[str, str], told: list[str]
+) -> None:
+    """Without a level of its own it has the level of the process, here info."""
     stream = written()
-    set_level("email", LogLevel.ERROR)
+    set_levels(load(level).integrations.values())
 
-    logging.getLogger("bongsu.integration.email").info("call.answered")
-    logging.getLogger("bongsu.integration.address").info("call.answered")
+    for severity in (logging.DEBUG, logging.INFO, logging.ERROR):
+        logging.getLogger("bongsu.integration.address").log(severity, "call.answered")
+    logging.getLogger("bongsu.other").debug("no")
 
-    assert [entry["logger"] for entry in entries(stream)] == ["bongsu.integration.address"]
+    assert [entry["level"] for entry in entries(stream)] == told
 
 
 def test_configuring_twice_does_not_write_twice() -> None:
