@@ -73,7 +73,10 @@ def scheduler(hub: Hub, in_flight: InFlight) -> BackgroundScheduler:
 
 
 def main() -> int:
-    """Run until SIGINT or SIGTERM, and then a few seconds at the most; 2 when the settings are malformed, 1 when the storage cannot be used."""
+    """Run until SIGINT or SIGTERM, and then a few seconds at the most.
+
+    The exit code is 2 when the settings are malformed, and 1 when the storage cannot be used.
+    """
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())

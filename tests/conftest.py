@@ -9,6 +9,7 @@ from typing import Final
 
 import hypothesis
 import pytest
+import structlog
 
 from core.persistence import schema
 from core.persistence.database import Database
@@ -25,6 +26,13 @@ _WORDS_OF_A_SENTENCE: Final = 4
 hypothesis.settings.register_profile("bongsu", deadline=None, print_blob=True, derandomize=True)
 hypothesis.settings.register_profile("nightly", deadline=None, print_blob=True, max_examples=1_000)
 hypothesis.settings.load_profile(environment().get("BONGSU_TEST_PROFILE", "bongsu"))
+
+
+@pytest.fixture(autouse=True)
+def _structlog_as_it_was() -> Iterator[None]:
+    """Nothing that a test did to the log is there for the next one, which may be about a log nobody has touched."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

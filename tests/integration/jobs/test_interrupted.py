@@ -105,6 +105,7 @@ def test_a_process_that_ends_during_a_slow_check_leaves_the_run_to_the_next(
             "BONGSU_DATA_DIR": str(tmp_path),
             "BONGSU_JUSO_BASE_URL": juso.url,
             "BONGSU_JUSO_API_KEY": KEY,
+            "BONGSU_ADDRESS_TIMEOUT_SECONDS": "60",
             "BONGSU_DEMO": "false",
         }
         with Hub.build(load(environ)) as hub:
