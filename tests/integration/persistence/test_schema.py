@@ -10,12 +10,18 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, DefaultClause, inspect, text
 
+from core.config.integration import IntegrationConfig
 from core.errors import DatabaseAhead, DatabaseBehind
 from core.persistence import schema
 from core.persistence.database import Database
-from core.persistence.tables import integration_call_bodies, integration_call_logs, metadata
+from core.persistence.tables import (
+    integration_call_bodies,
+    integration_call_logs,
+    integration_configs,
+    metadata,
+)
 from core.settings import environment_for_child
 
 _PARTITIONED = (integration_call_logs.name, integration_call_bodies.name)
@@ -234,3 +240,16 @@ def _python(program: str, *arguments: str) -> subprocess.Popen[bytes]:
         cwd=_REPOSITORY,
         env=environment_for_child(),
     )
+
+
+def test_every_policy_of_an_integration_has_its_column_and_its_default() -> None:
+    """What can be set by a variable can be set at run time too: the table holds the same fields."""
+    columns = integration_configs.columns
+    for name, field in IntegrationConfig.model_fields.items():
+        if name == "providers":
+            continue
+        assert name in columns
+        default = columns[name].server_default
+        if isinstance(field.default, int | float) and not isinstance(field.default, bool):
+            assert isinstance(default, DefaultClause)
+            assert float(str(default.arg)) == field.default
