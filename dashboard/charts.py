@@ -108,15 +108,17 @@ def calls_figure(minutes: Sequence[Minute], zone: ZoneInfo, names: CallNames) ->
     )
     figure.update_layout(
         barmode="stack",
-        height=260,
+        height=280,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        legend={"orientation": "h", "y": -0.2},
-        yaxis={"rangemode": "tozero", "title": names.calls},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        xaxis={"tickformat": "%H:%M"},
+        yaxis={"rangemode": "tozero", "title": names.calls, "tickformat": ",d"},
         yaxis2={
             "overlaying": "y",
             "side": "right",
             "rangemode": "tozero",
             "showgrid": False,
+            "tickformat": ",.0f",
             "title": names.milliseconds,
         },
         uirevision="calls",

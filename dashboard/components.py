@@ -113,9 +113,9 @@ def check_table(history: Sequence[HealthCheck]) -> None:
         {
             "time": pd.to_datetime([check.checked_at for check in history], utc=True),
             "status": [t(STATUS[check.status].word) for check in history],
+            "message": [" ".join([check.message, *_reasons(check)]) for check in history],
             "circuit": [t(CIRCUIT[check.circuit_state].word) for check in history],
             "duration": [round(check.duration_ms, 1) for check in history],
-            "message": [check.message for check in history],
         }
     )
     zone = data.zone().key
@@ -131,9 +131,13 @@ def check_table(history: Sequence[HealthCheck]) -> None:
             "status": column.TextColumn(t("history.status")),
             "circuit": column.TextColumn(t("history.circuit")),
             "duration": column.NumberColumn(t("history.duration"), format="%.1f"),
-            "message": column.TextColumn(t("history.message")),
+            "message": column.TextColumn(t("history.message"), width="large"),
         },
     )
+
+
+def _reasons(check: HealthCheck) -> list[str]:
+    return [f"{provider}: {reason}." for provider, reason in check.details.items()]
 
 
 def read(load: Callable[[], T], key: str) -> T | None:

@@ -40,7 +40,10 @@ class TotalsOut(BaseModel):
 
 
 class IntegrationHealthOut(BaseModel):
-    """One integration. `status` is null before its first check."""
+    """One integration. `status` is null before its first check.
+
+    `status` is how it is now; `message` and `details` (a reason for each provider) are what the last check found.
+    """
 
     name: str
     title: str
@@ -48,6 +51,7 @@ class IntegrationHealthOut(BaseModel):
     is_mock_mode: bool
     status: HealthStatus | None
     message: str | None
+    details: dict[str, str]
     last_check_at: datetime | None
     circuits: list[CircuitOut]
     last_hour: TotalsOut
@@ -102,6 +106,7 @@ def _integration(one: IntegrationOverview) -> IntegrationHealthOut:
         is_mock_mode=one.is_mock_mode,
         status=one.status,
         message=one.health.message if one.health else None,
+        details=one.health.details if one.health else {},
         last_check_at=one.health.last_check_at if one.health else None,
         circuits=[_circuit(circuit) for circuit in one.circuits],
         last_hour=_totals(one.totals),

@@ -26,7 +26,7 @@ def board() -> None:
         st.info(t("empty.body"), title=t("empty.title"), icon=":material/inbox:")
         return
     summary(overview)
-    grid = st.grid("auto", min_column_width=400, gap="medium")
+    grid = st.grid("auto", min_column_width=520, gap="medium")
     for one in sorted(overview, key=_urgency):
         with grid.cell(), st.container(border=True, gap="xsmall", key=f"card-{one.name}"):
             card(one, person)
@@ -114,10 +114,12 @@ def last_check(one: IntegrationOverview, person: Person) -> None:
         may_check = person.role.allows(Role.OPERATOR)
         st.info(t("check.never" if may_check else "check.never_viewer"), icon=":material/schedule:")
         return
-    st.markdown(plain(one.health.message))
+    st.markdown(f"{t('check.last', time=moment(one.health.last_check_at))}: {plain(one.health.message)}")
+    if one.health.details:
+        reasons = [f"{plain(name)}: {plain(reason)}" for name, reason in one.health.details.items()]
+        st.caption(" · ".join(reasons))
     if one.health.consecutive_failures:
         st.caption(t("check.failing", count=one.health.consecutive_failures, day=one.health.failures_24h))
-    st.caption(t("check.last", time=moment(one.health.last_check_at)))
 
 
 def checks(one: IntegrationOverview) -> list[HealthCheck]:

@@ -246,6 +246,19 @@ def test_the_newest_calls_are_a_strip_and_a_chart(open_page: OpenPage, hub: Fake
     assert [trace["y"][-1] for trace in figure["data"]] == [3, 1, 30.0]
 
 
+def test_the_reason_of_each_provider_is_on_the_card(open_page: OpenPage, hub: FakeHub) -> None:
+    """A viewer cannot look anywhere else; what a provider says is text, and not markup."""
+    [one] = hub.integrations
+    assert one.health is not None
+    details = {"juso": "unavailable: HTTP 503", "kakao": "![x](http://canary.invalid/a.png)"}
+    hub.integrations = [replace(one, health=replace(one.health, details=details))]
+
+    said = text(open_page())
+
+    assert "juso: unavailable" in said.replace("\\", "")
+    assert "![x](" not in said
+
+
 def test_an_open_circuit_is_never_shown_as_healthy(open_page: OpenPage, hub: FakeHub) -> None:
     """Between two checks the page believes the circuit, not the last check."""
     ill = CircuitView("juso", CircuitState.OPEN, 5, 30.0)
