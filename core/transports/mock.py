@@ -54,8 +54,9 @@ class FixedWeather:
 class DemoWeather:
     """Weather worth looking at: latency that breathes with the Korean working day, and spells of illness.
 
-    The provider named juso is ill for 150 seconds somewhere in every quarter of an hour; the others never are.
-    When a spell falls depends on the wall time alone, so that every process sees the same spell.
+    The provider named juso is ill for 100 seconds somewhere in every six minutes; the others never are. So whoever
+    begins to watch sees a spell begin within 11 minutes. When it falls depends on the wall time alone, so that every
+    process sees the same spell.
     """
 
     provider: str
@@ -68,19 +69,19 @@ class DemoWeather:
         """Whether `now` falls into a spell. Its start is included, its end is not."""
         if self.provider != "juso":
             return False
-        quarter, second = divmod(now.timestamp(), _QUARTER_SECONDS)
-        start = _spell_start(int(quarter))
+        period, second = divmod(now.timestamp(), _PERIOD_SECONDS)
+        start = _spell_start(int(period))
         return start <= second < start + _SPELL_SECONDS
 
 
-_QUARTER_SECONDS = 900
-_SPELL_SECONDS = 150
+_PERIOD_SECONDS = 360
+_SPELL_SECONDS = 100
 
 
-def _spell_start(quarter: int) -> int:
-    """Seconds from the start of a quarter of an hour to its spell: never the same rhythm, always the same answer."""
-    drawn = int.from_bytes(hashlib.sha256(f"spell {quarter}".encode()).digest()[:4])
-    return drawn % (_QUARTER_SECONDS - _SPELL_SECONDS)
+def _spell_start(period: int) -> int:
+    """Seconds from the start of a period to its spell: never the same rhythm, always the same answer."""
+    drawn = int.from_bytes(hashlib.sha256(f"spell {period}".encode()).digest()[:4])
+    return drawn % (_PERIOD_SECONDS - _SPELL_SECONDS)
 
 
 def _latency_seconds(now: datetime, drawn: float) -> float:

@@ -67,12 +67,12 @@ def test_a_fault_in_the_weather_is_raised(clock: FakeClock) -> None:
 
 
 @given(moment=MOMENTS)
-def test_juso_is_ill_for_two_and_a_half_minutes_of_every_quarter_of_an_hour(moment: datetime) -> None:
-    start = moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
-    seconds = [start + timedelta(seconds=second) for second in range(900)]
+def test_juso_is_ill_for_100_seconds_of_every_six_minutes(moment: datetime) -> None:
+    start = moment.replace(minute=moment.minute // 6 * 6, second=0, microsecond=0)
+    seconds = [start + timedelta(seconds=second) for second in range(360)]
     ill = [second for second in seconds if DemoWeather("juso").is_ill(second)]
-    assert len(ill) == 150
-    assert ill[-1] - ill[0] == timedelta(seconds=149)
+    assert len(ill) == 100
+    assert ill[-1] - ill[0] == timedelta(seconds=99)
     assert not any(DemoWeather("kakao").is_ill(second) for second in ill)
 
 
