@@ -116,10 +116,11 @@ class Form:
 
 
 def sign_in_page(form: Form, *, target: str, name: str = "") -> str:
-    """The page to sign in; `target` is where to go then."""
+    """The page to sign in; `target` is where to go then. The cursor is in the first field that is empty."""
+    first, second = ("", " autofocus") if name else (" autofocus", "")
     fields = (
-        _field(form, "name", "name", "username", value=name, extra=" autofocus")
-        + _field(form, "password", "password", "current-password", kind="password")
+        _field(form, "name", "name", "username", value=name, extra=first)
+        + _field(form, "password", "password", "current-password", kind="password", extra=second)
         + _hidden("next", target)
     )
     return _page(form, "sign_in", _form(form, "/login", fields, "sign_in_button"))

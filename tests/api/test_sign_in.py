@@ -94,6 +94,14 @@ def test_a_wrong_password_shows_the_form_again_without_it(ready: FakeHub) -> Non
     assert "bongsu_session" not in answer.cookies
 
 
+@pytest.mark.parametrize(("name", "focused"), [("admin", "password"), ("", "name")])
+def test_the_cursor_is_in_the_first_field_that_is_empty(ready: FakeHub, name: str, focused: str) -> None:
+    """After a wrong password that is the password: the name is still there."""
+    answer = visit(ready, lambda browser: submit(browser, "/login", name=name, password="not the password"))
+
+    assert re.findall(r'<input id="(\w+)"[^>]* autofocus', answer.text) == [focused]
+
+
 @pytest.mark.fault("DA-05")
 @pytest.mark.parametrize("csrf", ["", "0" * 64, "\ud55c\uae00"])
 def test_a_form_that_is_not_ours_signs_nobody_in(ready: FakeHub, csrf: str) -> None:
