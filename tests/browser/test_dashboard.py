@@ -73,7 +73,7 @@ def test_checking_now_shows_what_came_of_it(new_visitor: NewVisitor) -> None:
     sms.get_by_role("button", name=CHECKS["en-US"]).click()
 
     expect(sms.get_by_text("Healthy").first).to_be_visible()
-    expect(sms.get_by_role("img", name=re.compile("latest 1 checks"))).to_be_visible()
+    expect(sms.get_by_role("img", name=re.compile("Latest checks: 1"))).to_be_visible()
 
 
 def test_the_details_open_a_chart_above_the_table_of_checks(new_visitor: NewVisitor) -> None:
