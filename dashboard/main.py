@@ -58,6 +58,8 @@ def sidebar(person: Person) -> None:
 @st.fragment(run_every="10s")
 def banner() -> None:
     """What changes the meaning of everything on the screen: made-up answers, what is shut out, what is not shared."""
+    if components.quietly(lambda: data.person(counts_as_use=False)) is None:
+        return
     overview = components.quietly(data.overview) or []
     open_circuits = [
         f"{components.title(one)} ({plain(circuit.provider, 40)})"

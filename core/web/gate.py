@@ -34,16 +34,28 @@ _IDENTITY_HEADERS: Final = frozenset(
 _OPEN_PATHS: Final = frozenset({"/healthz", "/login", "/auth/logout"})
 _SETUP_PATH: Final = "/setup"
 RECHECK_SECONDS: Final = 4.0
-"""How often an open websocket is asked whether its session still lives; an ended one closes within 5 s."""
+"""How often an open websocket is asked whether its session still lives."""
+GRACE_SECONDS: Final = 12.0
+"""How long the page of an ended session has to lead its reader away before its websocket is cut.
+
+Meanwhile it gets nothing: the pages ask for the session themselves each time they draw.
+"""
 
 
 class Gate:
     """Pure ASGI, so that websockets pass it too."""
 
-    def __init__(self, app: ASGIApp, hub: WebHub, recheck_seconds: float = RECHECK_SECONDS) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        hub: WebHub,
+        recheck_seconds: float = RECHECK_SECONDS,
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
         self._app = app
         self._hub = hub
         self._recheck_seconds = recheck_seconds
+        self._grace_seconds = grace_seconds
         self._cookies = Cookies(hub.settings, hub.access.keyring)
         self._blocking = Blocking()
         self._is_set_up = False
@@ -105,7 +117,11 @@ class Gate:
             await responses.refuse_websocket(receive, send)
             return
         line = _GuardedLine(
-            receive, send, self._recheck_seconds, lambda: self._still_signed_in(signed_in.sid)
+            receive,
+            send,
+            self._recheck_seconds,
+            self._grace_seconds,
+            lambda: self._still_signed_in(signed_in.sid),
         )
         try:
             await self._app(_introduced(scope, signed_in), line.receive, line.send)
@@ -131,21 +147,28 @@ class Gate:
 
 
 class _GuardedLine:
-    """One open websocket, which is cut when its session ends."""
+    """One open websocket, which is cut a grace period after its session has ended."""
 
     def __init__(
-        self, receive: Receive, send: Send, recheck_seconds: float, is_alive: Callable[[], Awaitable[bool]]
+        self,
+        receive: Receive,
+        send: Send,
+        recheck_seconds: float,
+        grace_seconds: float,
+        is_alive: Callable[[], Awaitable[bool]],
     ) -> None:
         self._receive = receive
         self._send = send
         self._recheck_seconds = recheck_seconds
+        self._grace_seconds = grace_seconds
         self._is_alive = is_alive
         self._next: asyncio.Future[Message] | None = None
         self._cut_with: int | None = None
         self._checked_at = 0.0
+        self._ended_at: float | None = None
 
     async def receive(self) -> Message:
-        """The next message; a farewell as soon as the session has ended, or nobody can say that it lives."""
+        """The next message; a farewell when the session has ended, or as soon as nobody can say that it lives."""
         while self._cut_with is None:
             if self._next is None:
                 self._next = asyncio.ensure_future(self._receive())
@@ -178,10 +201,15 @@ class _GuardedLine:
 
     async def _reason_to_cut(self) -> int | None:
         try:
-            return None if await self._is_alive() else responses.NOT_ALLOWED
+            if await self._is_alive():
+                return None
         except StorageError as error:
             _log.error("websocket_cut", error=str(error))
             return responses.TRY_AGAIN_LATER
+        now = asyncio.get_running_loop().time()
+        if self._ended_at is None:
+            self._ended_at = now
+        return responses.NOT_ALLOWED if now - self._ended_at >= self._grace_seconds else None
 
     async def _cut(self, reason: int) -> None:
         self._cut_with = reason

@@ -17,10 +17,15 @@ from dashboard.words import t
 
 @st.fragment(run_every="5s")
 def board() -> None:
-    """Everything on the page; it renews itself, and stops when the session has ended."""
+    """Everything on the page; it renews itself, and leads to the sign-in page when the session has ended."""
     person = components.read(lambda: data.person(counts_as_use=False), "session")
-    overview = components.read(data.overview, "overview") if person else None
-    if person is None or overview is None:
+    if person is None:
+        # Asked again, since no answer is not the end of a session.
+        if components.quietly(lambda: data.person(counts_as_use=False) is None):
+            st.logout()
+        return
+    overview = components.read(data.overview, "overview")
+    if overview is None:
         return
     if not overview:
         st.info(t("empty.body"), title=t("empty.title"), icon=":material/inbox:")

@@ -85,12 +85,13 @@ class Browser:
         hub: FakeHub,
         headers: dict[str, str],
         recheck_seconds: float = 0.01,
+        grace_seconds: float = 0.0,
         around: Callable[[ASGIApp], ASGIApp] = lambda gate: gate,
     ) -> None:
         self.inside = Inside()
         self.sent: list[Message] = []
         self.has_answered = asyncio.Event()
-        self._gate = around(Gate(self.inside, hub, recheck_seconds))
+        self._gate = around(Gate(self.inside, hub, recheck_seconds, grace_seconds))
         self._incoming: asyncio.Queue[Message] = asyncio.Queue()
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         self._scope: dict[str, Any] = {
@@ -293,3 +294,23 @@ def test_an_open_websocket_is_cut_when_its_session_ends(
     run_async(sign_out_meanwhile())
     assert browser.inside.received[-1] == {"type": "websocket.disconnect", "code": 1008}
     assert browser.sent[-1] == {"type": "websocket.close", "code": 1008}, "nothing is sent after the cut"
+
+
+@pytest.mark.fault("DA-04")
+def test_the_page_of_an_ended_session_has_a_while_to_lead_away(hub: FakeHub, visitors: Visitors) -> None:
+    """What it asks in that while still reaches the pages, which see for themselves that the session is over."""
+    grace = 0.3
+    browser = Browser(hub, {**visitors["viewer"], "Origin": ORIGIN}, grace_seconds=grace)
+
+    async def sign_out_meanwhile() -> float:
+        running = asyncio.create_task(browser.run())
+        await browser.has_answered.wait()
+        await asyncio.to_thread(hub.access.sign_out, visitors["viewer"]["Cookie"].partition("=")[2])
+        ended_at = asyncio.get_running_loop().time()
+        browser.say({"type": "websocket.receive", "text": "draw me anew"})
+        await running
+        return asyncio.get_running_loop().time() - ended_at
+
+    assert run_async(sign_out_meanwhile()) >= grace
+    assert [message.get("text") for message in browser.inside.received] == ["draw me anew", None]
+    assert browser.sent[-1] == {"type": "websocket.close", "code": 1008}

@@ -94,7 +94,8 @@ def test_the_details_open_a_chart_above_the_table_of_checks(new_visitor: NewVisi
 
 
 @pytest.mark.fault("DA-04")
-def test_signing_out_in_one_tab_ends_the_other_within_seconds(new_visitor: NewVisitor) -> None:
+def test_signing_out_in_one_tab_leads_the_other_away_within_seconds(new_visitor: NewVisitor) -> None:
+    """By itself and without a word of error: its next renewal finds that the session is over."""
     visitor = new_visitor()
     staying, leaving = visitor.signed_in("viewer"), visitor.open_tab()
     chromium.settled(leaving)
@@ -102,10 +103,7 @@ def test_signing_out_in_one_tab_ends_the_other_within_seconds(new_visitor: NewVi
     leaving.get_by_role("button", name="로그아웃").click()
 
     expect(leaving).to_have_url(f"{visitor.address}/login")
-    expect(staying.locator("[data-test-connection-state='CONNECTED']")).to_have_count(0, timeout=6_000)
-    visitor.faults.clear()  # the tab that was cut complains that it was.
-    staying.reload()
-    expect(staying).to_have_url(f"{visitor.address}/login")
+    expect(staying).to_have_url(f"{visitor.address}/login", timeout=15_000)
 
 
 def test_after_the_sign_out_the_session_opens_nothing(new_visitor: NewVisitor) -> None:
