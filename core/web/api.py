@@ -14,7 +14,7 @@ from starlette.routing import Mount
 
 from core.model.role import Role
 from core.web.blocking import Blocking
-from core.web.errors import answer_errors
+from core.web.errors import answer_errors, described_errors
 from core.web.guard import Guard, Requires
 from core.web.health import add_health
 from core.web.integrations import add_integrations
@@ -39,6 +39,8 @@ def create_api(hub: WebHub) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,
+        responses=described_errors(),
     )
     answer_errors(api)
     add_health(api, hub, guard, blocking)

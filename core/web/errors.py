@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -27,19 +28,35 @@ _CODES: Final = {
 }
 
 
+class ErrorOut(BaseModel):
+    """Why a request was refused. `trace_id` finds it in the log."""
+
+    code: str
+    message: str
+    trace_id: str
+
+
 RETRY_AFTER_SECONDS: Final = 5
 """When to ask again a service that cannot answer now."""
 _MORE_HEADERS: Final = {
     401: {"WWW-Authenticate": "Bearer"},
     503: {"Retry-After": str(RETRY_AFTER_SECONDS)},
 }
+_OF_EVERY_ROUTE: Final = (401, 403, 503)
 
 
 def error_response(status: int, message: str | None = None, *, code: str | None = None) -> JSONResponse:
     """The answer for a status; `message` and `code` replace the usual words."""
     usual_code, usual = _CODES.get(status, ("error", "The request was refused."))
-    body = {"code": code or usual_code, "message": message or usual, "trace_id": current_trace_id()}
-    return JSONResponse(body, status, {"Cache-Control": "no-store", **_MORE_HEADERS.get(status, {})})
+    body = ErrorOut(code=code or usual_code, message=message or usual, trace_id=current_trace_id())
+    return JSONResponse(
+        body.model_dump(), status, {"Cache-Control": "no-store", **_MORE_HEADERS.get(status, {})}
+    )
+
+
+def described_errors() -> dict[int | str, dict[str, Any]]:
+    """What every route may answer besides its own, for the description of the API."""
+    return {status: {"model": ErrorOut, "description": _CODES[status][1]} for status in _OF_EVERY_ROUTE}
 
 
 def setup_required() -> JSONResponse:

@@ -257,6 +257,28 @@ def test_what_the_description_says_is_where_a_token_is_answered(hub: FakeHub, vi
             assert ask(beside_the_pages, where, {}, method.upper()).status_code == 401
 
 
+def test_the_description_tells_how_every_route_says_no(hub: FakeHub, visitors: Visitors) -> None:
+    """And what it tells is what is answered."""
+    api = create_api(hub)
+    described = ask(api, "/openapi.json", visitors["viewer program"]).json()
+    form = described["components"]["schemas"]["ErrorOut"]
+
+    for path, operations in described["paths"].items():
+        for method, operation in operations.items():
+            for status in ("401", "403", "503"):
+                content = operation["responses"][status]["content"]
+                assert content == {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorOut"}}}
+            refused = ask(api, path, {}, method.upper()).json()
+            assert set(form["required"]) == form["properties"].keys() == refused.keys()
+
+
+def test_an_address_with_a_slash_too_many_is_none_of_ours(hub: FakeHub, visitors: Visitors) -> None:
+    """It is told so in JSON, and not sent elsewhere by a redirect that no token answers for."""
+    for path in ("/v1/health/", "/v1/integrations/", "/openapi.json/"):
+        answer = ask(create_api(hub), path, visitors["viewer program"])
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), path
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
