@@ -22,7 +22,7 @@ def frame() -> None:
     st.set_page_config(page_title="Bongsu", page_icon=str(ICON), layout="wide")
     person = components.read(lambda: data.person(counts_as_use=True), "person")
     if person is None:
-        if data.is_reachable():
+        if data.has_ended():
             st.logout()
         st.stop()
     page = st.navigation(

@@ -20,8 +20,7 @@ def board() -> None:
     """Everything on the page; it renews itself, and leads to the sign-in page when the session has ended."""
     person = components.read(lambda: data.person(counts_as_use=False), "session")
     if person is None:
-        # Asked again, since no answer is not the end of a session.
-        if components.quietly(lambda: data.person(counts_as_use=False) is None):
+        if data.has_ended():
             st.logout()
         return
     overview = components.read(data.overview, "overview")
