@@ -158,6 +158,7 @@ def test_the_page_fits_the_screen(new_visitor: NewVisitor, tmp_path: Path, schem
 def test_the_page_can_be_used_by_keyboard_alone(new_visitor: NewVisitor) -> None:
     visitor = new_visitor()
     page = visitor.open_tab()
+    expect(page.locator("#name")).to_be_focused()
     page.keyboard.type("viewer")
     page.keyboard.press("Tab")
     page.keyboard.type("a beacon on the hill")
