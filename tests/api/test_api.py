@@ -165,6 +165,7 @@ def registered(draw: st.DrawFn) -> list[IntegrationOverview]:
 
 
 @pytest.mark.property(41)
+# One fixture serves all examples: each example empties or replaces what it reads.
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(integrations=registered())
 def test_the_system_health_contains_every_registered_integration(

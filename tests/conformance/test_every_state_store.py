@@ -19,6 +19,7 @@ LIMITS = AdmissionPolicy(breaker=None, limits=LimitPolicy(per_minute=20, per_hou
 FREE = AdmissionPolicy(breaker=None, limits=None)
 DAY = 86_400.0
 
+# Each example works under names of its own, and a store on a real server may take its time.
 each_example_on_one_store = settings(
     max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

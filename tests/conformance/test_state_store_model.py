@@ -123,6 +123,7 @@ def test_a_store_decides_as_the_pure_rules_do(
 
     run_state_machine_as_test(
         machine,
+        # A store on a real server may take its time.
         settings=settings(
             max_examples=40, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow]
         ),

@@ -133,6 +133,7 @@ def test_a_call_comes_back_as_it_was_recorded(database: Database) -> None:
 
 
 @pytest.mark.fault("LW-04")
+# One fixture serves all examples: each example empties or replaces what it reads.
 @settings(suppress_health_check=[HypothesisCheck.function_scoped_fixture], max_examples=40)
 @given(records=st.lists(_records, max_size=6, unique_by=lambda record: record.id))
 def test_whatever_a_record_holds_both_databases_keep_the_same_of_it(
@@ -156,6 +157,7 @@ def test_whatever_a_record_holds_both_databases_keep_the_same_of_it(
 
 
 @pytest.mark.property(23)
+# One fixture serves all examples: each example empties or replaces what it reads.
 @settings(suppress_health_check=[HypothesisCheck.function_scoped_fixture], max_examples=40)
 @given(record=_records)
 def test_each_row_holds_all_required_fields(sqlite_database: Database, record: CallRecord) -> None:
@@ -316,6 +318,7 @@ def test_a_range_of_time_holds_its_start_and_not_its_end(database: Database) -> 
     assert _ids(rows) == _ids(records[1:3])
 
 
+# One fixture serves all examples: each example empties or replaces what it reads.
 @settings(suppress_health_check=[HypothesisCheck.function_scoped_fixture], max_examples=40)
 @given(
     offsets=st.lists(st.integers(0, 5_000), max_size=12),

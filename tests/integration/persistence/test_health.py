@@ -114,6 +114,7 @@ def test_a_message_that_no_database_can_hold_is_mended(database: Database, clock
     assert "\0" not in after.message
 
 
+# One fixture serves all examples: each example empties or replaces what it reads.
 @settings(suppress_health_check=[HypothesisCheck.function_scoped_fixture], max_examples=25)
 @given(
     checks=st.lists(

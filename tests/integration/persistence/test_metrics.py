@@ -70,6 +70,7 @@ def test_writing_no_window_is_allowed(database: Database) -> None:
     assert MetricsStore(database).newest_start() is None
 
 
+# One fixture serves all examples: each example empties or replaces what it reads.
 @settings(suppress_health_check=[HypothesisCheck.function_scoped_fixture], max_examples=30)
 @given(starts=st.sets(st.integers(0, 40)), first=st.integers(0, 40), last=st.integers(0, 40))
 def test_a_range_holds_the_windows_that_start_in_it(
