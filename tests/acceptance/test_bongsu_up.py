@@ -8,8 +8,7 @@ import pty
 import signal
 import socket
 import termios
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -250,46 +249,3 @@ def test_outside_dev_there_is_no_demo_traffic_whatever_is_asked(environ: dict[st
     with bongsu_up({**environ, "BONGSU_ENV": env}, "--demo") as running:
         assert "Demo traffic is off\n" in running.lines
         assert f"Bongsu {VERSION} in {env} mode\n" in running.lines
-
-
-@pytest.mark.fault("HE-01")
-@pytest.mark.timeout(180)
-def test_a_database_that_hangs_is_told_within_seconds_and_forgotten_when_it_is_back(
-    environ: dict[str, str],
-) -> None:
-    """A PostgreSQL that accepts everything and answers nothing: 503 in time, and all is well once it goes on."""
-    server = servers.start_postgres()
-    try:
-        with servers.postgres_database(server.url) as url:
-            environ["BONGSU_DATABASE_URL"] = url
-            with bongsu_up(environ, "--no-demo") as running:
-                with connect(environ=environ) as hub:
-                    secret = hub.access.create_api_token("script", Role.VIEWER, by="test").secret
-                signed = {"Authorization": f"Bearer {secret}"}
-                with stopped(server.pid):
-                    api = httpx.get(f"{running.url}/api/v1/health", headers=signed, timeout=20)
-                    page = httpx.get(f"{running.url}/login", headers={"Accept": "text/html"}, timeout=20)
-                    ready = httpx.get(f"{running.url}/healthz", timeout=20)
-                assert (api.status_code, page.status_code, ready.status_code) == (503, 503, 503)
-                assert max(answer.elapsed.total_seconds() for answer in (api, page)) < 10
-                assert ready.elapsed.total_seconds() < 3
-                until(
-                    lambda: httpx.get(f"{running.url}/api/v1/health", headers=signed).status_code == 200,
-                    within=30,
-                    what="the API answering again",
-                )
-    finally:
-        server.stop()
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """A process and all its children stand still meanwhile, with their connections open."""
-    processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    for process in processes:
-        process.suspend()
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.resume()
