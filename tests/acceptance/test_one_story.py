@@ -24,6 +24,10 @@ from tests.waiting import until
 PASSWORD = "a long and quiet password"
 KEYWORD = "테헤란로 509"
 
+# So many good answers come before the outage that its few failures are, in the end, too small a share of the hour
+# to call the integration degraded.
+WELL_BEFORE = 100
+
 
 @pytest.fixture
 def provider() -> Iterator[juso.JusoSimulator]:
@@ -110,6 +114,8 @@ def test_an_outage_is_weathered_seen_and_over(
     assert live.value.addresses[0].postal_code == "06169"
     newest = notebook.calls(last="1h").iloc[0]
     assert (newest["trace_id"], newest["source"]) == (live.trace_id, "live")
+    for _ in range(WELL_BEFORE):
+        search(notebook)
 
     provider.fail_with(500)
     with pytest.raises(ProviderUnavailable) as failed:
