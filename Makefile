@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long nightly check bench docs clean browser
+.PHONY: help run test test-long nightly check bench bench-calls mutants docs clean browser
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/run.stamp ## start everything: dashboard, API and jobs (ARGS="--port 9000 --data DIR --no-demo")
 	@exec $(BIN)/bongsu up $(ARGS)
@@ -34,6 +34,12 @@ check: $(VENV)/dev.stamp ## format, lint, imports, types, dependencies
 bench: $(VENV)/dev.stamp ## measure, beside the alternatives, and write benchmarks/results
 	$(BIN)/python -m benchmarks
 
+bench-calls: $(VENV)/dev.stamp ## measure the call path beside well-known packages, and write benchmarks/results/call-path.md
+	$(BIN)/python -m benchmarks call-path $(ARGS)
+
+mutants: $(VENV)/mutants.stamp ## change the rules by a hair, and list in benchmarks/results/mutants.md what no test notices (ARGS=policies)
+	PYTHONPATH=$(CURDIR)/$(VENV)/mutmut $(BIN)/python -m benchmarks.mutants $(ARGS)
+
 docs: $(VENV)/dev.stamp browser ## write the generated reference pages and the screenshot anew
 	$(BIN)/python -m docs.generate
 
@@ -55,6 +61,13 @@ $(VENV)/run.stamp: requirements/run.lock pyproject.toml
 $(VENV)/dev.stamp: requirements/dev.lock $(VENV)/run.stamp
 	@echo "Installing what the tests and checks need ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@touch $@
+
+# It stands apart from the tests' packages, for it brings a terminal library along.
+$(VENV)/mutants.stamp: requirements/mutants.lock $(VENV)/dev.stamp
+	@echo "Installing what changes the code for the tests to notice ..."
+	@rm -rf $(VENV)/mutmut
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --target $(VENV)/mutmut -r $<
 	@touch $@
 
 # The browser is Debian's: a browser of its own that a test tool would download is not wanted here.

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [calls|state|storage|start ...]`: measure, print the tables, keep them in results/."""
+"""`python -m benchmarks [calls|call-path|state|storage|start ...]`: measure, print the tables, keep them in results/."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks import calls, start, state, storage
+from benchmarks import call_path, calls, start, state, storage
 from benchmarks.measure import FULL, QUICK, Scale
 from benchmarks.parties import KEY
 from benchmarks.report import RESULTS, Report
@@ -20,6 +20,7 @@ from core.telemetry import logs
 
 SUBJECTS: Final[Mapping[str, Callable[[Scale], Report]]] = {
     "calls": calls.measure,
+    "call-path": call_path.measure,
     "state": state.measure,
     "storage": storage.measure,
     "start": start.measure,

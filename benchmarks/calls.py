@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlencode
 
 import httpx
 
@@ -23,20 +21,20 @@ from core.clock import SystemClock
 from core.errors import CircuitOpen
 from core.integrations.address import AddressIntegration
 from core.integrations.juso import JusoProvider
-from core.metrics.window import CallMeasure
 from core.model.address import AddressPage
-from core.model.call_record import CallRecord, record_id
+from core.model.call_record import EndedCall
+from core.model.calling import Safety
 from core.model.identity import new_trace_id
 from core.model.message import ApiResponse
-from core.model.metric_window import MetricWindow
 from core.model.verdict import Verdict
 from core.policies import pipeline
-from core.policies.admission import Granted, Settlement
+from core.policies.admission import Ask, Granted, Settlement
 from core.policies.cache import cache_key
-from core.policies.pipeline import Progress
-from core.telemetry.collector import MetricsCollector
+from core.policies.policy import CachePolicy
+from core.state.base import Ended, Wanted
+from core.telemetry import lines
 from core.transports.http import HttpTransport
-from tests.builders import attempt, call_record
+from tests.builders import attempt
 
 _KEYWORD: Final = "테헤란로"
 _SEARCH: Final = "search_address"
@@ -66,8 +64,8 @@ def measure(scale: Scale) -> Report:
         how=(
             f"Up to {scale.rounds} rounds of {scale.calls} calls each, all cases of a table in turn within a round, "
             "after one round for warming up; medians of the rounds. Where nothing waits, the CPU time of the thread is "
-            "compared, which others on the machine disturb least. State is in memory, nothing is stored, the "
-            "line of a call is not written (that of a failed attempt is, to nowhere), and waiting before a retry takes no time."
+            "compared, which others on the machine disturb least. State is in memory, no record is made of a call, "
+            "the line of a failed attempt is written to nowhere, and waiting before a retry takes no time."
         ),
         notes=(
             (
@@ -80,8 +78,8 @@ def measure(scale: Scale) -> Report:
                 "whole. What is left over is the client's own bookkeeping."
             ),
             (
-                "The line of the log is what `MetricsCollector.record` adds on the caller's thread once logging is "
-                "configured as JSON, written to nowhere. It is not part of the miss above, and every call pays it."
+                "The record of a call is made, redacted and told of by the recorder's thread. That is no part of the "
+                "miss above, and every call has it done."
             ),
             "The server of the loopback table is a process of its own that shares the cores.",
         ),
@@ -173,11 +171,11 @@ def _trivial_cases(scale: Scale) -> list[Case]:
 
 
 def _say(client: Client, transport: Canned, word: Callable[[int], str]) -> Callable[[int], object]:
-    policy = parties.trivial_policy(has_cache=True)
+    operation = parties.trivial_operation(transport, parties.trivial_policy())
 
     def say(number: int) -> object:
         try:
-            return client.call(parties.trivial_call(transport, word(number), policy))
+            return client.call(parties.trivial_call(operation, word(number)))
         except CircuitOpen as refused:
             return refused
 
@@ -205,35 +203,49 @@ def _say_by_hand(transport: Canned, word: Callable[[int], str]) -> Callable[[int
 
 
 def _size_cases(scale: Scale) -> list[Case]:
-    """A miss, and the redaction in it, with answers of several sizes."""
-    cases, used = [], parties.client()
+    """A miss, and the record of it, with answers of several sizes."""
+    cases = []
     for size in _SIZES:
         good = parties.juso_answer(size)
         search = _search(
             parties.address(Canned(good), parties.client()), lambda number: f"{_KEYWORD} {number}길"
         )
+        ended = _ended(good)
         calls = max(1, scale.calls // size)
         cases.append(Case(f"{_MISS_OF} {size}", search, calls))
-        cases.append(Case(f"{_REDACTION_OF} {size}", _redaction(used, good), calls))
+        cases.append(Case(f"{_RECORD_OF} {size}", _record_of(ended), calls))
     return cases
 
 
-def _redaction(client: Client, answer: ApiResponse) -> Callable[[int], object]:
-    return lambda _: _redact_answer(client, answer)
+def _ended(good: ApiResponse) -> EndedCall:
+    """A miss that has ended, as the recorder is given it."""
+    ended: list[EndedCall] = []
+    parties.address(Canned(good), parties.client(ended.append)).search_address(_KEYWORD)
+    return ended[0]
+
+
+def _record_of(ended: EndedCall) -> Callable[[int], object]:
+    return lambda _: ended.record()
 
 
 _SIZES: Final = (1, 10, 30)
 _MISS_OF: Final = "a miss of"
-_REDACTION_OF: Final = "redaction of"
+_RECORD_OF: Final = "record of"
 
 
 def _by_size(measured: Mapping[str, Measured]) -> Table:
     rows = []
     for size in _SIZES:
-        miss, redaction = measured[f"{_MISS_OF} {size}"].cpu_ns, measured[f"{_REDACTION_OF} {size}"].cpu_ns
+        miss, record = measured[f"{_MISS_OF} {size}"].cpu_ns, measured[f"{_RECORD_OF} {size}"].cpu_ns
         kibibytes = f"{len(parties.juso_answer(size).body) / 1024:.1f} KiB"
-        rows.append((f"{size}", kibibytes, share(redaction, miss), duration(miss), duration(redaction)))
-    head = ("addresses", "body", "redaction, of a miss", "CPU of a miss", "of the redaction")
+        rows.append((f"{size}", kibibytes, share(record, miss), duration(miss), duration(record)))
+    head = (
+        "addresses",
+        "body",
+        "record, beside a miss",
+        "CPU of a miss",
+        "of its record, in the recorder's thread",
+    )
     return Table("A miss by the size of the answer:", head, tuple(rows))
 
 
@@ -243,108 +255,78 @@ def _part_cases(scale: Scale) -> list[Case]:
     integration = parties.address(Canned(good), client)
     params: Params = {"keyword": _KEYWORD, "page": 1, "page_size": 10}
     policy = integration.policy.admission
-    client.cache.set("kept", good, "juso", 3600, 0)
+    page = provider.read(_SEARCH, good)
+    ended = _ended(good)
+    record = ended.record()
+    client.cache.put_near("kept", page, "juso", len(good.body), 3600)
+    well = Ended(Granted(0), Settlement.WELL)
     steps: list[Callable[[int], object]] = [
         lambda _: provider.request(_SEARCH, params),
         lambda _: provider.judge(_SEARCH, good),
         lambda _: provider.read(_SEARCH, good),
         lambda _: cache_key("address", _SEARCH, {**params, "mock": False}),
         lambda _: new_trace_id(),
-        lambda number: client.cache.get(f"absent {number}"),
-        lambda number: client.cache.set(f"set {number % 500}", good, "juso", 3600, 0),
-        lambda _: client.state.admit("address.juso", policy, 5_000_000),
-        lambda _: client.state.settle("address.juso", policy, Granted(0), Settlement.WELL),
+        lambda number: client.cache.near(f"absent {number}"),
+        lambda number: client.state.open(
+            "address.juso", policy, _PATIENT, Wanted(f"address:{number}", "", 1)
+        ),
         lambda _: _walk(integration),
-        lambda _: _redact_request(client, provider),
-        lambda _: _redact_answer(client, good),
-        lambda _: _record(client),
-        _logged(),
-        lambda _: client.cache.get("kept"),
+        lambda number: client.cache.keep(f"keep {number % 500}", "", good, "juso", _KEPT_FOR, ttl_s=3600),
+        lambda number: client.cache.put_near(f"near {number % 500}", page, "juso", len(good.body), 5),
+        lambda _: client.state.settle("address.juso", policy, well),
+        lambda _: ended.record(),
+        lambda _: lines.tell(record),
+        lambda _: client.cache.near("kept"),
         _search(integration, lambda number: f"{_KEYWORD} {number}길"),
     ]
     return [Case(name, run, scale.calls) for name, run in zip(_PARTS, steps, strict=True)]
 
 
-_LOGGED: Final = "not in it: the line of the log"
-_KEPT: Final = "not in it: cache, look up and found"
+_PATIENT: Final = Ask(5_000_000)
+_KEPT_FOR: Final = CachePolicy(ttl_s=3600, stale_s=0)
 _MISS: Final = "a miss"
+_OUTSIDE: Final = (
+    "not in it: settle, of a failure",
+    "not in it: record, made and redacted",
+    "not in it: the line of the log",
+    "not in it: cache, at hand and found",
+)
 _PARTS: Final = (
     "provider: write the request",
     "provider: judge the answer",
     "provider: read the answer",
     "cache: the key",
     "trace id",
-    "cache: look up, not there",
+    "cache: look at hand, not there",
+    "open, in memory: cache, circuit, limits, lease",
+    "the flow, driven by nothing",
     "cache: keep the answer",
-    "admit, in memory",
-    "settle, in memory",
-    "pipeline: three steps and their progress",
-    "redaction: address and headers",
-    "redaction: body of the answer",
-    "record: make it",
-    _LOGGED,
-    _KEPT,
+    "cache: have it at hand",
+    *_OUTSIDE,
     _MISS,
 )
 
 
-def _walk(integration: AddressIntegration) -> object:
-    """The decisions of a miss, as the client asks for them."""
-    progress = Progress(policy=integration.policy, routes=1, deadline=60.0)
-    pipeline.next_step(progress, 0.0, 0.5)
-    progress = progress.after_admission(0, Granted(0))
-    pipeline.next_step(progress, 0.0, 0.5)
-    progress = progress.after_attempt(attempt())
-    return pipeline.next_step(progress, 0.1, 0.5)
-
-
-def _redact_request(client: Client, provider: JusoProvider) -> object:
-    request = provider.request(_SEARCH, {"keyword": _KEYWORD, "page": 1, "page_size": 10})
-    redactor = client.redactor
-    return (
-        redactor.url(f"{request.url}?{urlencode(request.params)}"),
-        redactor.pairs(request.headers),
-        redactor.text(""),
-    )
-
-
-def _redact_answer(client: Client, answer: ApiResponse) -> object:
-    redactor = client.redactor
-    return redactor.pairs(answer.headers), redactor.body(answer.body, answer.header("content-type"))
-
-
-def _record(client: Client) -> CallRecord:
-    now = client.clock.now()
-    return call_record(id=record_id(now, client.sequence.next()), created_at=now)
-
-
-class _Nowhere:
-    """All that a collector works with, keeping nothing and having nothing."""
-
-    def put(self, record: CallRecord) -> None:
-        """Forget it."""
-
-    def measures(
-        self, start: datetime, end: datetime, after_id: int | None = None, limit: int = 1
-    ) -> Sequence[CallMeasure]:
-        """No rows."""
-        del start, end, after_id, limit
-        return ()
-
-    def newest_start(self, window_minutes: int = 5) -> datetime | None:
-        """No window."""
-        del window_minutes
-        return None
-
-    def upsert(self, windows: Sequence[MetricWindow]) -> None:
-        """Forget them."""
-
-
-def _logged() -> Callable[[int], object]:
-    """What a collector does with one record, the line of the log included."""
-    collector = MetricsCollector(_Nowhere(), reader=_Nowhere(), writer=_Nowhere(), clock=SystemClock())
-    record = call_record()
-    return lambda _: collector.record(record)
+def _walk(integration: AddressIntegration) -> pipeline.Ending:
+    """The decisions of a miss, each effect carried out by saying that it went well."""
+    plan = pipeline.Plan(integration.policy, 1, Safety.SAFE, True, False, False)
+    flow = pipeline.flow(plan, 0.0, lambda: 0.5)
+    effect = next(flow)
+    try:
+        while True:
+            match effect:
+                case pipeline.Admit():
+                    effect.admission = Granted(0)
+                case pipeline.Send():
+                    effect.attempt = attempt()
+                case pipeline.Enter():
+                    effect.is_in = True
+                case _:
+                    pass
+            effect = flow.send(0.0)
+    except StopIteration as stop:
+        ending: pipeline.Ending = stop.value
+        return ending
 
 
 def _over_loopback(scale: Scale) -> Mapping[str, Measured]:
@@ -411,12 +393,12 @@ def _beside(title: str, measured: Mapping[str, Measured]) -> Table:
 
 def _breakdown(parts: Mapping[str, Measured]) -> Table:
     whole = parts[_MISS].cpu_ns
-    inside = [parts[name] for name in _PARTS if name not in {_MISS, _LOGGED, _KEPT}]
+    inside = [parts[name] for name in _PARTS if name not in {_MISS, *_OUTSIDE}]
     rest = whole - sum(part.cpu_ns for part in inside)
     rows = [
         *((part.name, part.cpu_ns) for part in inside),
         ("the rest: the client's own bookkeeping", rest),
-        *((name, parts[name].cpu_ns) for name in (_MISS, _LOGGED, _KEPT)),
+        *((name, parts[name].cpu_ns) for name in (_MISS, *_OUTSIDE)),
     ]
     return Table(
         "Where the time of a miss of `search_address` goes:",

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
-from core.client.call import Call, Route
+from core.client.background import BackgroundThreads
+from core.client.bulkhead import Bulkhead
+from core.client.call import Call, Operation, Route
 from core.client.client import Client
+from core.client.flights import Flights
 from core.client.provider import Params
-from core.clock import SystemClock, system_chance
+from core.clock import Clock, SystemClock, system_chance
 from core.config.environment import load
 from core.config.integration import IntegrationConfig
 from core.integrations.address import AddressIntegration
 from core.integrations.juso import JusoProvider
 from core.model.address import AddressPage
-from core.model.call_record import CallRecord
-from core.model.identity import Sequence
+from core.model.call_record import EndedCall
+from core.model.calling import Safety
+from core.model.identity import Sequence, new_trace_id
 from core.model.message import ApiRequest, ApiResponse
 from core.model.verdict import Judgement, Verdict
 from core.policies.admission import AdmissionPolicy
@@ -23,7 +28,9 @@ from core.policies.circuit_breaker import BreakerPolicy
 from core.policies.policy import CachePolicy, CallPolicy
 from core.policies.rate_limit import LimitPolicy
 from core.policies.retry import RetryPolicy
+from core.policies.retry_budget import RetryBudget
 from core.redaction import Redactor
+from core.state.base import StateStore
 from core.state.cache import CacheService
 from core.state.memory import MemoryState
 from core.transports.base import Transport
@@ -35,13 +42,28 @@ _ENVIRON = {
     "BONGSU_ADDRESS_RATE_LIMIT_CALLS_PER_MINUTE": "100000",
     "BONGSU_ADDRESS_RATE_LIMIT_CALLS_PER_HOUR": "1000000",
     "BONGSU_ADDRESS_CIRCUIT_BREAKER_TIMEOUT_SECONDS": "3600",
+    "BONGSU_ADDRESS_RETRY_BUDGET_PERCENT": "0",
 }
+
+RETRIES: Final = 3
+THRESHOLD: Final = 5
+RECOVERY_S: Final = 3600
+TTL_S: Final = 3600
+LONGEST_WAIT_S: Final = 60
+PER_MINUTE: Final = 1_000_000_000
+PER_HOUR: Final = 10_000_000_000
+_SECOND_US: Final = 1_000_000
+NEVER_USED_UP: Final = RetryBudget(tokens=1_000_000_000)
+"""A retry budget that is kept, and stops nobody."""
 
 
 class HastyClock(SystemClock):
     """The machine's clock, on which waiting takes no time."""
 
     def sleep(self, seconds: float) -> None:
+        """Return at once."""
+
+    async def asleep(self, seconds: float) -> None:
         """Return at once."""
 
 
@@ -57,6 +79,9 @@ class Canned:
         self.sent += 1
         return self.good if self.sent % (self.failures + 1) == 0 else ILL
 
+    async def asend(self, request: ApiRequest, timeout_s: float) -> ApiResponse:
+        return self.send(request, timeout_s)
+
 
 ILL = ApiResponse(503, (("Content-Type", "text/plain"),), b"sorry")
 
@@ -66,33 +91,50 @@ class Trivial:
 
     name = "trivial"
 
-    def request(self, operation: str, params: Params) -> ApiRequest:
-        return ApiRequest("GET", f"https://trivial.example/{operation}", (("word", str(params["word"])),))
+    def __init__(self, url: str = "https://trivial.example") -> None:
+        self._url = url
+
+    def request(
+        self,
+        operation: str,
+        params: Params,
+        *,
+        idempotency_key: str | None = None,  # noqa: ARG002 -- a provider's signature.
+    ) -> ApiRequest:
+        return ApiRequest("GET", f"{self._url}/{operation}", (("word", str(params["word"])),))
 
     def judge(self, operation: str, response: ApiResponse) -> Judgement:  # noqa: ARG002 -- a provider's signature.
-        return Judgement(Verdict.OK if response.status < ILL.status else Verdict.UNAVAILABLE)
+        return _IS_WELL if response.status < ILL.status else _IS_ILL
 
     def read(self, operation: str, response: ApiResponse) -> str:  # noqa: ARG002 -- a provider's signature.
         return response.body.decode()
 
     def health_request(self) -> ApiRequest:
-        return ApiRequest("GET", "https://trivial.example/health")
+        return ApiRequest("GET", f"{self._url}/health")
 
     def imitate(self, request: ApiRequest) -> ApiResponse:  # noqa: ARG002 -- a provider's signature.
         return HELLO
 
 
 HELLO = ApiResponse(200, (("Content-Type", "text/plain"),), b"hello")
+_IS_WELL = Judgement(Verdict.OK)
+_IS_ILL = Judgement(Verdict.UNAVAILABLE)
 
 
-def forget(_record: CallRecord) -> None:
+ANSWERS: Final = "trivial:say:"
+"""What the keys of its answers begin with."""
+
+
+def forget(_ended: EndedCall) -> None:
     """A call log that keeps nothing."""
 
 
-def client(record: Callable[[CallRecord], None] = forget) -> Client:
-    """A client on memory state of its own, which knows one secret."""
-    clock = HastyClock()
-    state = MemoryState(clock)
+def client(
+    record: Callable[[EndedCall], None] = forget, state: StateStore | None = None, clock: Clock | None = None
+) -> Client:
+    """A client that knows one secret, on memory of its own and a clock on which nobody waits unless others are given."""
+    clock = clock or HastyClock()
+    state = state or MemoryState(clock)
     return Client(
         state=state,
         cache=CacheService(state, clock),
@@ -101,37 +143,58 @@ def client(record: Callable[[CallRecord], None] = forget) -> Client:
         redactor=Redactor([KEY]),
         sequence=Sequence(),
         record=record,
+        flights=Flights(),
+        bulkhead=Bulkhead(),
+        background=BackgroundThreads(),
     )
 
 
-def trivial_policy(*, has_cache: bool) -> CallPolicy:
-    """Limits that are never met, and a circuit that stays open once it is."""
+def trivial_policy(
+    *,
+    retries: int = RETRIES,
+    threshold: int | None = THRESHOLD,
+    budget: RetryBudget = NEVER_USED_UP,
+    has_cache: bool = True,
+    local_s: float = TTL_S,
+) -> CallPolicy:
+    """Limits that are never met, and a circuit that stays open once it is.
+
+    Without a threshold there is no circuit breaker. An answer is served from the process's own memory for `local_s`.
+    """
+    breaker = (
+        BreakerPolicy(failure_threshold=threshold, recovery_us=RECOVERY_S * _SECOND_US) if threshold else None
+    )
     return CallPolicy(
         timeout_s=5,
         deadline_s=60,
-        retry=RetryPolicy(),
+        retry=RetryPolicy(max_retries=retries, max_delay_s=LONGEST_WAIT_S),
         admission=AdmissionPolicy(
-            breaker=BreakerPolicy(recovery_us=3_600_000_000),
-            limits=LimitPolicy(per_minute=1_000_000_000, per_hour=10_000_000_000),
+            breaker=breaker, limits=LimitPolicy(per_minute=PER_MINUTE, per_hour=PER_HOUR), budget=budget
         ),
-        cache=CachePolicy(ttl_s=3600, stale_s=0) if has_cache else None,
+        cache=CachePolicy(ttl_s=TTL_S, stale_s=0, local_s=local_s) if has_cache else None,
     )
 
 
-def trivial_call(transport: Transport, word: str, policy: CallPolicy) -> Call[str]:
-    """A call of the trivial provider, as an integration would hand it over."""
-    return Call(
+def trivial_operation(
+    transport: Transport, policy: CallPolicy, provider: Trivial | None = None
+) -> Operation[str]:
+    """The one operation of the trivial provider, as an integration would make it once."""
+    return Operation(
         integration="trivial",
         integration_type="api",
-        operation="say",
-        params={"word": word},
-        routes=(Route(Trivial(), transport, "trivial.trivial"),),
+        name="say",
+        safety=Safety.SAFE,
+        routes=(Route(provider or Trivial(), transport, "trivial.trivial"),),
         policy=policy,
-        cache_key=f"trivial:say:{word}" if policy.cache else None,
-        trace_id="0" * 32,
-        user_id=None,
         is_mock=False,
+        substitute=None,
     )
+
+
+def trivial_call(operation: Operation[str], word: str) -> Call[str]:
+    """One call of it, as an integration would hand it over."""
+    key = f"{ANSWERS}{word}" if operation.policy.cache else None
+    return Call(operation, {"word": word}, key, new_trace_id())
 
 
 def juso(base_url: str | None = None) -> JusoProvider:

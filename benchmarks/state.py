@@ -1,4 +1,4 @@
-"""What agreeing on an attempt costs: admit and settle in each store, beside the least that each could do."""
+"""What agreeing on an attempt costs: open and settle in each store, beside the least that each could do."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ import redis
 from benchmarks.measure import Case, Measured, Scale, interleaved
 from benchmarks.report import Report, compared
 from core.clock import SystemClock
-from core.policies.admission import AdmissionPolicy, Granted, Settlement
+from core.policies.admission import AdmissionPolicy, Ask, Granted, Settlement
 from core.policies.circuit_breaker import BreakerPolicy
 from core.policies.rate_limit import LimitPolicy
-from core.state.base import StateStore
+from core.state.base import Ended, StateStore, Wanted
 from core.state.guarded import GuardedState
 from core.state.memory import MemoryState
 from core.state.redis import RedisState
-from core.state.redis import connect as connect_redis
 from core.state.sqlite import SqliteState
 from tests import servers
 
@@ -64,9 +63,9 @@ def measure(scale: Scale) -> Report:
         ),
         notes=(
             (
-                "Admit always writes, since it takes tokens. Settle of an attempt that went well writes nothing when "
-                "the circuit had no failures, and one that failed writes. Ill and well in turn writes "
-                "every time and opens no circuit."
+                "Open always writes, since it takes tokens. Settle of an attempt that went well writes nothing when "
+                "nothing is owed (a call does not even ask then), and one that failed writes. Ill and well in turn "
+                "writes every time and opens no circuit."
             ),
             (
                 "The floor of SQLite is one UPDATE that is a transaction by itself; the second is what a decision "
@@ -130,7 +129,7 @@ def _over_redis(url: str, scale: Scale) -> Mapping[str, Measured]:
     with (
         closing(RedisState(url)) as plain,
         closing(RedisState(url)) as primary,
-        closing(connect_redis(url)) as bare,
+        redis.Redis.from_url(url) as bare,
     ):
         cases = [
             Case(_PING, lambda _: bare.ping(), scale.calls * _MORE),
@@ -145,25 +144,39 @@ def _cases(prefix: str, store: StateStore, scale: Scale) -> list[Case]:
     calls = scale.calls * _MORE
     store.write("kept", _ANSWER, 3600)
     return [
-        Case(f"{prefix}admit and settle, well", lambda _: _pair(store, Settlement.WELL), calls),
-        Case("admit and settle, ill and well in turn", lambda number: _pair(store, _in_turn(number)), calls),
-        Case("admit", lambda _: store.admit(f"{_CIRCUIT}.admit", _POLICY, 0), calls),
-        Case("settle, well", lambda _: store.settle(_CIRCUIT, _POLICY, Granted(0), Settlement.WELL), calls),
+        Case(f"{prefix}open and settle, well", lambda _: _pair(store, Settlement.WELL), calls),
+        Case("open and settle, ill and well in turn", lambda number: _pair(store, _in_turn(number)), calls),
+        Case("open, no answer is kept", lambda _: store.open(f"{_CIRCUIT}.open", _POLICY, _ASK), calls),
+        Case("open, and take the lease of an answer", lambda number: _open_for(store, number), calls),
+        Case("settle, well", lambda _: store.settle(_CIRCUIT, _POLICY, _well()), calls),
         Case("peek", lambda _: store.peek(_CIRCUIT), calls),
         Case("read 1 KiB", lambda _: store.read("kept"), calls),
         Case("write 1 KiB", lambda number: store.write(f"key {number % 1000}", _ANSWER, 3600), calls),
     ]
 
 
+_ASK: Final = Ask()
+_LEASE_US: Final = 1
+
+
 def _in_turn(number: int) -> Settlement:
     return Settlement.WELL if number % 2 else Settlement.ILL
 
 
+def _well() -> Ended:
+    return Ended(Granted(0), Settlement.WELL)
+
+
+def _open_for(store: StateStore, number: int) -> None:
+    wanted = Wanted(f"address:{number % 1000}", f"{number}", _LEASE_US)
+    store.open(f"{_CIRCUIT}.open", _POLICY, _ASK, wanted)
+
+
 def _pair(store: StateStore, settlement: Settlement) -> None:
-    granted = store.admit(_CIRCUIT, _POLICY, 0)
+    granted = store.open(_CIRCUIT, _POLICY, _ASK).outcome
     if not isinstance(granted, Granted):
         raise TypeError(f"an attempt was refused in the middle of a measurement: {granted}")
-    store.settle(_CIRCUIT, _POLICY, granted, settlement)
+    store.settle(_CIRCUIT, _POLICY, Ended(granted, settlement))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
@@ -28,7 +28,7 @@ from core.clock import SystemClock
 from core.config.environment import load
 from core.integrations.address import AddressIntegration
 from core.metrics.window import WINDOW_MINUTES, aggregate
-from core.model.call_record import CallRecord, Exchange, first_id_at, record_id
+from core.model.call_record import CallRecord, EndedCall, Exchange, first_id_at, record_id
 from core.overview import Overviews
 from core.persistence import schema
 from core.persistence.call_log import CallLog
@@ -39,7 +39,7 @@ from core.state.memory import MemoryState
 from core.telemetry.collector import MetricsCollector
 from core.telemetry.recorder import Recorder
 from tests import servers
-from tests.builders import call_record
+from tests.builders import call_record, decision
 from tests.fakes import NOON, FakeClock
 
 _BATCH: Final = 500
@@ -227,22 +227,22 @@ def _recorder(log: CallLog, scale: Scale) -> Table:
     """What a caller waits for, put by put: in bursts, with time between them to store what came."""
     announce("storage, recorder")
     bursts = scale.calls
-    kept: deque[CallRecord] = deque()
-    idle = Recorder(_forget, SystemClock())
-    storing = Recorder(log.append, SystemClock())
+    kept: deque[EndedCall] = deque()
+    idle = Recorder(_forget, SystemClock(), tell=_say_nothing)
+    storing = Recorder(log.append, SystemClock(), tell=_say_nothing)
     times: dict[str, list[int]] = {_APPEND: [], _PUT_IDLE: [], _PUT_STORING: []}
     records = _records(_PUTS)
     day = NOON - timedelta(days=2)
     for burst in range(bursts):
         progress(f"storage, recorder: burst {burst} of {bursts}")
         first = first_id_at(day) + burst * _PUTS
-        fresh = [replace(record, id=first + place) for place, record in enumerate(records)]
+        fresh = [_Ended(replace(record, id=first + place)) for place, record in enumerate(records)]
         times[_APPEND] += _timed(kept.append, fresh)
         times[_PUT_IDLE] += _timed(idle.put, fresh)
         times[_PUT_STORING] += _timed(storing.put, fresh)
         # A second helping, while the first is being stored.
         threading.Event().wait(_LET_IT_BEGIN_S)
-        more = [replace(record, id=first + place + _FAR) for place, record in enumerate(records)]
+        more = [_Ended(replace(record, id=first + place + _FAR)) for place, record in enumerate(records)]
         times[_PUT_STORING] += _timed(storing.put, more)
         storing.flush()
     idle.close()
@@ -275,11 +275,26 @@ def _forget(_records: Sequence[CallRecord]) -> None:
     """A sink that keeps nothing."""
 
 
-def _timed(put: Callable[[CallRecord], object], records: Sequence[CallRecord]) -> list[int]:
+def _say_nothing(_record: CallRecord) -> None:
+    """Tells of no call."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A call that has ended, its record ready-made."""
+
+    made: CallRecord
+    held_bytes: int = 0
+
+    def record(self) -> CallRecord:
+        return self.made
+
+
+def _timed(put: Callable[[EndedCall], object], calls: Sequence[EndedCall]) -> list[int]:
     times = []
-    for record in records:
+    for call in calls:
         begin = perf_counter_ns()
-        put(record)
+        put(call)
         times.append(perf_counter_ns() - begin)
     return times
 
@@ -306,7 +321,7 @@ def _reading(name: str, database: Database, scale: Scale) -> tuple[Table, Table]
 class _Unasked:
     """A recorder that is not needed here."""
 
-    def put(self, record: CallRecord) -> None:
+    def put(self, ended: EndedCall) -> None:
         """Forget it."""
 
 
@@ -455,6 +470,7 @@ def _records(count: int) -> list[CallRecord]:
             is_success=bool(number % 20),
             trace_id=f"{number:032x}",
             error_type=None if number % 20 else "ProviderUnavailable",
+            decision=decision(),
         )
         for number in range(count)
     ]

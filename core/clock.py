@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Callable
@@ -24,6 +25,9 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None:
         """Return after `seconds` (at once when that is zero or less)."""
 
+    async def asleep(self, seconds: float) -> None:
+        """Return after `seconds` (at once when that is zero or less), while the event loop goes on."""
+
 
 class SystemClock:
     """The machine's own clock."""
@@ -37,6 +41,10 @@ class SystemClock:
     def sleep(self, seconds: float) -> None:
         if seconds > 0:
             time.sleep(seconds)  # noqa: TID251 -- this is the door.
+
+    async def asleep(self, seconds: float) -> None:
+        if seconds > 0:
+            await asyncio.sleep(seconds)
 
 
 def system_chance() -> float:

@@ -17,6 +17,7 @@
         │   ├── IntegrationDisabled
         │   ├── CircuitOpen        the provider is known to be ill; carries `retry_after`
         │   ├── RateLimited        our own limit is used up; carries `retry_after`
+        │   ├── TooManyInFlight    as many calls of the integration are under way as may be
         │   └── DeadlineExceeded   no time is left for another attempt
         └── CallFailed             *they* failed, or refused
             ├── ConnectionFailed   no connection, or it broke
@@ -25,6 +26,7 @@
             ├── MalformedAnswer    an answer that does not keep the provider's own format
             ├── Throttled          the provider asks us to slow down; carries `retry_after`
             ├── CredentialsRefused the provider does not accept our key
+            ├── OutcomeUnknown     it may have been carried out, and must not be sent again
             ├── RequestRefused     the provider calls the request wrong
             └── NotFound           the provider knows no such thing
 
@@ -211,7 +213,7 @@ class CircuitOpen(CallRejected):
 
     tells_of_provider = True
     summary = "the circuit breaker is open"
-    cure = "Wait for the provider to recover; the breaker tries by itself."
+    cure = "Wait for the provider to recover, which the breaker finds out by itself; a forced one, take back."
 
 
 class RateLimited(CallRejected):
@@ -223,6 +225,13 @@ class RateLimited(CallRejected):
         "ko": "요청이 많아 잠시 대기 중입니다. 잠시 후 다시 시도해 주세요.",
         "en": "Many requests are waiting. Please try again in a moment.",
     }
+
+
+class TooManyInFlight(CallRejected):
+    """As many calls of the integration are under way in this process as its configuration allows."""
+
+    summary = "too many calls are under way"
+    cure = "Call less at once, or raise max_calls_in_flight if the process has threads to spare."
 
 
 class DeadlineExceeded(CallRejected):
@@ -279,6 +288,17 @@ class CredentialsRefused(CallFailed):
 
     summary = "the provider does not accept our credentials"
     cure = "Check the key: is it valid, of the right kind, and allowed from this address?"
+
+
+class OutcomeUnknown(CallFailed):
+    """The request may have been carried out, and sending it again might have it carried out twice."""
+
+    summary = "it is not known whether the provider has carried it out"
+    cure = "Look at the provider whether it has; only then ask again."
+    user_text: ClassVar[dict[Language, str]] = {
+        "ko": "처리 여부를 확인하고 있습니다. 다시 시도하기 전에 결과를 확인해 주세요.",
+        "en": "It is not certain yet whether this was done. Please check before you try again.",
+    }
 
 
 class RequestRefused(CallFailed):

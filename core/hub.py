@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from core.access.access import Access
+from core.client.background import BackgroundThreads
+from core.client.bulkhead import Bulkhead
 from core.client.client import Client
+from core.client.flights import Flights
 from core.clock import Chance, Clock, SystemClock, system_chance
 from core.config.environment import Configuration, load, secrets_of
 from core.config.integration import IntegrationConfig
@@ -33,6 +36,7 @@ from core.persistence.database import Database, prepare_directory
 from core.persistence.health import HealthStore
 from core.persistence.job_runs import JobRuns
 from core.persistence.metrics import MetricsStore
+from core.policies.override import OverrideMode
 from core.redaction import Redactor
 from core.settings import PREFIX, Settings, environment
 from core.state.base import StateStore
@@ -43,6 +47,7 @@ from core.state.redis import RedisState
 from core.state.sqlite import SqliteState
 from core.telemetry import logs
 from core.telemetry.collector import MetricsCollector
+from core.telemetry.lines import tell
 from core.telemetry.recorder import Recorder
 from core.transports.base import Transport
 from core.transports.http import HttpTransport
@@ -54,6 +59,7 @@ if TYPE_CHECKING:
 VERSION = version("bongsu")
 log = structlog.get_logger()
 _HEALTH_SPAN = timedelta(minutes=15)
+_LONGEST_OVERRIDE_SECONDS = 7 * 24 * 3600.0
 
 
 def connect(*, data_dir: Path | str | None = None, environ: Mapping[str, str] | None = None) -> Hub:
@@ -100,7 +106,7 @@ class Hub:
         self._alerts = AlertStore(database, clock)
         self._health_store = HealthStore(database, clock)
         metrics = MetricsStore(database)
-        self._recorder = Recorder(self.call_log.append, clock)
+        self._recorder = Recorder(self.call_log.append, clock, tell=tell)
         self.collector = MetricsCollector(self._recorder, reader=self.call_log, writer=metrics, clock=clock)
         self._state = state
         self._overviews = Overviews(
@@ -112,14 +118,19 @@ class Hub:
             flush=self._recorder.flush,
         )
         self._transport = HttpTransport(clock)
+        self._background = BackgroundThreads()
+        self._cache = CacheService(state, clock)
         client = Client(
             state=state,
-            cache=CacheService(state, clock),
+            cache=self._cache,
             clock=clock,
             chance=chance,
             redactor=self.redactor,
             sequence=Sequence(),
             record=self.collector.record,
+            flights=Flights(),
+            bulkhead=Bulkhead(),
+            background=self._background,
         )
         self.address = AddressIntegration(
             self.configs["address"], client, self._transports(self.configs["address"], chance)
@@ -177,6 +188,7 @@ class Hub:
             closing.callback(self._state.close)
             closing.callback(self._transport.close)
             closing.callback(self._recorder.close)
+            closing.callback(self._background.close)
 
     @property
     def state_degraded_since(self) -> datetime | None:
@@ -209,6 +221,43 @@ class Hub:
         check = self.health.check_health(name)
         self.access.note(by, "health.check", name, {"status": check.status.value})
         return check
+
+    def steer_circuit(
+        self,
+        name: str,
+        provider: str,
+        mode: OverrideMode | None,
+        *,
+        by: str,
+        seconds: float = 0,
+        reason: str = "",
+    ) -> None:
+        """Have `mode` hold instead of a circuit breaker's own decision, in every process, for so many seconds.
+
+        None takes such a word back. `by` and `reason` are shown wherever the circuit is, and stand in the audit log.
+        Raises `KeyError` when there is no such integration or provider, `ValueError` for a word without a reason or an
+        end, and `StorageError` when the shared state cannot be reached: then nobody has heard it.
+        """
+        integration = self.integrations[name]
+        circuit = integration.circuits[provider]
+        if integration.policy.admission.breaker is None:
+            raise ValueError(f"The circuit breaker of {name} is switched off, so there is nothing to steer.")
+        if mode and (not reason.strip() or not 0 < seconds <= _LONGEST_OVERRIDE_SECONDS):
+            raise ValueError("An operator's word over a circuit needs a reason, and an end within a week.")
+        reason = self.redactor.text(reason)
+        self._state.steer(circuit, mode, seconds=seconds, by=by, reason=reason)
+        details = {"provider": provider, "mode": mode.value if mode else "none", "reason": reason}
+        self.access.note(by, "circuit.steer", name, details | {"seconds": str(round(seconds))})
+
+    def forget_answers(self, name: str, pattern: str = "*", *, by: str) -> int:
+        """Forget the kept answers of one integration whose key matches, after its name and a colon; how many there were.
+
+        `*` stands for any text: `search_address:*` is every answer of that operation. A process may serve one that it
+        has at hand for `cache_local_seconds` more. Raises `KeyError` when there is no such integration.
+        """
+        forgotten = self._cache.delete_pattern(f"{self.integrations[name].name}:{pattern}")
+        self.access.note(by, "cache.forget", name, {"pattern": pattern, "forgotten": str(forgotten)})
+        return forgotten
 
     def health_history(self, name: str, limit: int = 100) -> list[HealthCheck]:
         """The last checks of one integration, newest first."""

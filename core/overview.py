@@ -16,12 +16,12 @@ from core.model.call_record import HEALTH_CHECK
 from core.model.call_row import CallMeasureRow
 from core.model.health import HealthRecord
 from core.model.metric_window import MetricWindow
-from core.model.overview import CallTotals, CircuitView, IntegrationOverview, MinuteCount
+from core.model.overview import CallTotals, CircuitView, IntegrationOverview, MinuteCount, OverrideView
 from core.model.paging import in_pages
 from core.persistence.call_log import CallLog
 from core.persistence.health import HealthStore
 from core.persistence.metrics import MetricsStore
-from core.policies.admission import circuit_state
+from core.policies.admission import circuit_state, refused_for
 from core.state.base import StateStore
 
 MINUTES_SHOWN: Final = timedelta(minutes=30)
@@ -133,13 +133,17 @@ class Overviews:
         snapshot = self._state.peek(circuit)
         policy = integration.policy.admission
         state, now = snapshot.state, snapshot.now
+        override = state.override_at(now)
         return CircuitView(
             provider=provider,
             state=circuit_state(state, policy, now),
             failures=state.breaker.failures,
-            retry_after_s=state.breaker.refused_for(policy.breaker, now) / 1_000_000
-            if policy.breaker
-            else 0.0,
+            retry_after_s=refused_for(state, policy, now) / 1_000_000,
+            override=OverrideView(
+                override.mode.value, override.by, override.reason, (override.until - now) / 1_000_000
+            )
+            if override
+            else None,
         )
 
 

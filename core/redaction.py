@@ -36,6 +36,9 @@ is known by its value. The longest is the head of a field in a multipart form.""
 _SHORTEST_SECRET: Final = 6
 """A shorter secret is masked by its name alone: as a value it would be found everywhere."""
 
+_SHORT: Final = 64
+"""So many characters has a name, or a value, that is likely to come again."""
+
 # ---------------------------------------------------------------- by name
 
 _TELLING_ENDINGS: Final = (
@@ -418,6 +421,8 @@ class Redactor:
         self._margin = max(_MARGIN, *map(len, self._forms)) if self._forms else _MARGIN
         # Of a longer body, no more is read: enough to fill what is kept, and to lose what is near the end.
         self.most_bytes = 2 * CAP_BYTES + 8 * self._margin
+        # Headers are nearly the same from call to call: what is left of a short one is remembered.
+        self._short = lru_cache(maxsize=1024)(self.text)
 
     def text(self, text: str) -> str:
         """Any text: a message, a traceback, a log line."""
@@ -449,9 +454,12 @@ class Redactor:
     def pairs(self, pairs: Pairs) -> Pairs:
         """Headers, parameters or form fields."""
         return tuple(
-            (self.text(name), MASK if value and _is_secret_in_query(name) else self.text(value))
+            (self._piece(name), MASK if value and _is_secret_in_query(name) else self._piece(value))
             for name, value in pairs
         )
+
+    def _piece(self, text: str) -> str:
+        return self._short(text) if len(text) <= _SHORT else self.text(text)
 
     def body(self, body: bytes | None, content_type: str | None) -> str | None:
         """What a body said, redacted and cut at 16 KiB; of a binary one, only how large it is. None when there is none.

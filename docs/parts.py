@@ -7,6 +7,7 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,10 @@ from core.config.templates import TEMPLATES
 from core.errors import CallError
 from core.health import status
 from core.hub import connect
+from core.model.calling import Jitter, LimitMode
 from core.persistence.tables import metadata
+from core.policies.rate_limit import LimitPolicy, RateLimiter, Share, TokenBucket
+from core.policies.retry import RetryPolicy, delay
 from core.web.api import create_api, required_role
 from jobs.schedule import JOBS
 
@@ -32,6 +36,16 @@ _WIDTH: Final = 88
 _SQLITE: Final = make_url("sqlite://").get_dialect()()
 _POSTGRESQL: Final = make_url("postgresql+psycopg://").get_dialect()()
 _NO_ROLE: Final = "–"
+_POLICIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "policies: time": ("timeout_", "deadline_"),
+    "policies: retry budget": ("retry_budget_",),
+    "policies: retry": ("max_retries", "retry_"),
+    "policies: circuit breaker": ("circuit_breaker_",),
+    "policies: rate limit": ("rate_limit_",),
+    "policies: cache": ("cache_",),
+    "policies: bulkhead": ("max_calls_in_flight",),
+}
+"""Each policy's part, and how the names of its fields begin. The first that fits has a field."""
 
 
 def settings() -> str:
@@ -56,9 +70,13 @@ def integration_settings() -> str:
     return "\n\n".join(sections)
 
 
-def policies() -> str:
-    """Every policy of an integration, its default, and where an integration has another."""
-    fields = {name: field for name, field in IntegrationConfig.model_fields.items() if field.description}
+def policy_of(field: str) -> str:
+    """The generated part that tells of a field of `IntegrationConfig`: that of its policy, else the general one."""
+    return next((part for part, begin in _POLICIES.items() if field.startswith(begin)), "policies")
+
+
+def policies(part: str) -> str:
+    """The fields of one policy, their defaults, and where an integration has another."""
     rows = [
         [
             f"`{name}`",
@@ -67,9 +85,27 @@ def policies() -> str:
             _default(field),
             _others(name),
         ]
-        for name, field in fields.items()
+        for name, field in IntegrationConfig.model_fields.items()
+        if field.description and policy_of(name) == part
     ]
     return _table(["field", "meaning", "allowed", "default", "other defaults"], rows)
+
+
+def limit_modes() -> str:
+    """How many calls each mode lets through at the default limit of a minute."""
+    rows = [
+        [f"`{mode}`", name, *_pace(share.minute, mode)]
+        for mode in LimitMode
+        for name, share in _shares(LimitPolicy(mode=mode).limiter)
+    ]
+    return _table(["mode", "share", "at once", "then one", "the most in any 60 seconds"], rows)
+
+
+def retry_waits() -> str:
+    """Between which waits each kind of jitter draws, at the default figures."""
+    rows = [[f"`{jitter}`", *_ranges(RetryPolicy(jitter=jitter))] for jitter in Jitter]
+    numbers = [f"before retry {retry}" for retry in range(1, RetryPolicy().max_retries + 1)]
+    return _table(["jitter", *numbers], rows)
 
 
 def error_tree() -> str:
@@ -161,7 +197,10 @@ def contracts() -> str:
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "settings": settings,
     "integration settings": integration_settings,
-    "policies": policies,
+    "policies": partial(policies, "policies"),
+    **{part: partial(policies, part) for part in _POLICIES},
+    "rate limit modes": limit_modes,
+    "waits before retries": retry_waits,
     "error tree": error_tree,
     "call errors": call_errors,
     "command help": command_help,
@@ -215,6 +254,31 @@ def _others(field: str) -> str:
 def _allowed(field: FieldInfo) -> str:
     extra = field.json_schema_extra
     return str(extra["allowed"]) if isinstance(extra, dict) else ""
+
+
+def _shares(limiter: RateLimiter) -> Iterable[tuple[str, Share]]:
+    yield "shared", limiter.shared
+    if limiter.reserved:
+        yield "reserved", limiter.reserved
+
+
+def _pace(bucket: TokenBucket, mode: LimitMode) -> tuple[str, str, str]:
+    if mode is LimitMode.EXACT:
+        return str(bucket.limit), "when the oldest is 60 s old", str(bucket.limit)
+    seconds = bucket.interval_us / 1_000_000
+    # Of the tokens that come in a window after a full bucket, the one at its very end is not in it.
+    most = bucket.capacity + (bucket.window_us - 1) // bucket.interval_us
+    return str(bucket.capacity), f"every {seconds:.2f} s", str(most)
+
+
+def _ranges(policy: RetryPolicy) -> Iterable[str]:
+    lasts = (0.0, 0.0)
+    for retry in range(1, policy.max_retries + 1):
+        least, most = (
+            delay(policy, retry, chance, last=last) for chance, last in zip((0.0, 1.0), lasts, strict=True)
+        )
+        lasts = (least, most)
+        yield f"{most:g} s" if least == most else f"{least:g} to {most:g} s"
 
 
 def _shown(value: object) -> str:

@@ -51,6 +51,9 @@ class PastClock:
     def sleep(self, seconds: float) -> None:
         self._passed += max(seconds, 0.0)
 
+    async def asleep(self, seconds: float) -> None:
+        self.sleep(seconds)
+
 
 def take(path: Path) -> None:
     """Save the picture at `path`. Takes about half a minute, and needs Chromium."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypedDict, Unpack
 
 from core.model.answer import Source
 from core.model.call_record import Attempt, CallRecord, Exchange, record_id
+from core.model.calling import CallClass, Safety
+from core.model.decision import AdmissionSight, CacheSight, Decision, Turn, Why
 from core.model.health import CircuitState, HealthCheck, HealthStatus
 from core.model.identity import Sequence
 from core.model.verdict import Verdict
@@ -39,6 +41,8 @@ class CallRecordChanges(TypedDict, total=False):
     limiter_wait_ms: float
     is_rate_limited: bool
     is_mock: bool
+    idempotency_key: str | None
+    decision: Decision | None
 
 
 class HealthCheckChanges(TypedDict, total=False):
@@ -70,6 +74,31 @@ def attempt() -> Attempt:
     """One attempt that went well."""
     return Attempt(
         provider="juso", number=1, started_ms=0.4, duration_ms=41.5, verdict=Verdict.OK, status=200
+    )
+
+
+def decision() -> Decision:
+    """What a call saw whose provider had failed, and whose second choice had no token left at first."""
+    return Decision(
+        call_class=CallClass.BATCH,
+        safety=Safety.IDEMPOTENT,
+        deadline_ms=60_000.0,
+        policy="5d41402abc4b",
+        why=Why.ANSWERED,
+        cache=CacheSight.STALE,
+        cache_age_ms=7_200_000.0,
+        admissions=(
+            AdmissionSight(
+                "juso",
+                0.1,
+                Turn.CIRCUIT_OPEN,
+                CircuitState.OPEN,
+                5,
+                retry_after_ms=12_300.0,
+                reason="kim: 점검",
+            ),
+            AdmissionSight("kakao", 0.3, Turn.GRANTED, CircuitState.CLOSED, 0, 59, 999, wait_ms=250.0),
+        ),
     )
 
 
@@ -111,6 +140,17 @@ def failed_call(**changes: Unpack[CallRecordChanges]) -> CallRecord:
     }
     failure.update(changes)
     return call_record(**failure)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A call that has ended (`core.model.call_record.EndedCall`), with the record that will be made of it."""
+
+    made: CallRecord
+    held_bytes: int = 4_096
+
+    def record(self) -> CallRecord:
+        return self.made
 
 
 def health_check(**changes: Unpack[HealthCheckChanges]) -> HealthCheck:

@@ -43,6 +43,7 @@ def row(record: CallRecord) -> CallRow:
         circuit_opened=record.circuit_opened,
         is_rate_limited=record.is_rate_limited,
         limiter_wait_ms=record.limiter_wait_ms,
+        idempotency_key=record.idempotency_key,
     )
 
 

@@ -20,6 +20,8 @@ _OPTIONS: Final = (
     "--no-first-run",
 )
 
+_PATIENCE_MS: Final = 30_000
+
 
 def executable() -> str:
     """Where the browser is. Fails, and never skips, when the machine has none."""
@@ -34,6 +36,8 @@ def executable() -> str:
 def launched() -> Iterator[Browser]:
     """A browser without a window."""
     with sync_playwright() as playwright:
+        # A busy machine takes longer than Playwright's five seconds to fetch and draw a chart.
+        expect.set_options(timeout=_PATIENCE_MS)
         browser = playwright.chromium.launch(executable_path=executable(), args=list(_OPTIONS))
         yield browser
         browser.close()
@@ -44,5 +48,5 @@ def settled(page: Page) -> None:
     app = page.locator(
         "[data-testid='stApp'][data-test-connection-state='CONNECTED'][data-test-script-state='notRunning']"
     )
-    expect(app).to_be_attached(timeout=30_000)
+    expect(app).to_be_attached()
     expect(page.locator("[data-testid='stApp'] [data-stale='true']")).to_have_count(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -34,6 +35,11 @@ class FakeClock:
         with self._lock:
             self.slept.append(seconds)
         self.advance(max(0.0, seconds))
+
+    async def asleep(self, seconds: float) -> None:
+        """The same, and let the other tasks run once."""
+        self.sleep(seconds)
+        await asyncio.sleep(0)
 
     def advance(self, seconds: float) -> None:
         """Let time pass: wall time and durations alike."""

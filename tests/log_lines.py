@@ -1,4 +1,8 @@
-"""The log lines of a test, as they are written: one JSON object each, redacted."""
+"""The log lines of a test, as they are written: one JSON object each, redacted.
+
+The lines of a call are written by the recorder's thread: they are there after the recorder was flushed, which `Hub.calls`
+does, and has to be done before the lines stop being caught.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +53,30 @@ def log_lines(redactor: Redactor | None = None) -> Iterator[Lines]:
     with logging_as_it_was():
         configure(LogLevel.INFO, LogFormat.JSON, redactor or Redactor([]), lines.stream)
         yield lines
+
+
+@contextmanager
+def integration_lines() -> Iterator[list[logging.LogRecord]]:
+    """The log records of all integrations from INFO up, before anything is made of them."""
+    handler, logger = _Kept(), logging.getLogger("bongsu.integration")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield handler.found
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+
+
+class _Kept(logging.Handler):
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append(record)
 
 
 def _named() -> list[tuple[str, logging.Logger]]:

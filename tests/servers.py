@@ -161,9 +161,15 @@ def start_redis(*options: str) -> Server:
 
 
 def _wait_until_ready(server: Server, is_ready: Callable[[], bool]) -> None:
-    until(
-        lambda: is_ready() or not _is_alive(server.pid), within=30, what=f"the server in {server.directory}"
-    )
+    try:
+        until(
+            lambda: is_ready() or not _is_alive(server.pid),
+            within=30,
+            what=f"the server in {server.directory}",
+        )
+    except BaseException:
+        server.stop()  # nobody else knows of it yet, also when we are interrupted.
+        raise
     if not _is_alive(server.pid):
         log = Path(server.directory, "log").read_text(errors="replace")
         server.stop()

@@ -21,8 +21,11 @@ class Provider(Protocol[T_co]):
     def name(self) -> str:
         """The provider's name in `core.config.templates`."""
 
-    def request(self, operation: str, params: Params) -> ApiRequest:
-        """The request that asks for `operation`. It may hold secrets: it is redacted before it is recorded."""
+    def request(self, operation: str, params: Params, *, idempotency_key: str | None = None) -> ApiRequest:
+        """The request that asks for `operation`. It may hold secrets: it is redacted before it is recorded.
+
+        `idempotency_key` is the same for every attempt of a call; None for an operation that needs none.
+        """
 
     def judge(self, operation: str, response: ApiResponse) -> Judgement:
         """What the answer amounts to, by the provider's own codes first and the HTTP status second.

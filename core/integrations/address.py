@@ -12,6 +12,7 @@ from core.integrations.juso import JusoProvider, clean_keyword
 from core.integrations.kakao import KakaoProvider
 from core.model.address import Address, AddressPage
 from core.model.answer import IntegrationResponse
+from core.model.calling import CallClass, Safety
 
 PROVIDERS: Final[Mapping[str, Callable[[ProviderConfig], Provider[AddressPage]]]] = {
     "juso": JusoProvider,
@@ -25,33 +26,68 @@ _LAST_RESULT = 9_000
 class AddressIntegration(BaseIntegration[AddressPage]):
     """Finds Korean addresses."""
 
-    operations: ClassVar[frozenset[str]] = frozenset({"search_address", "get_address_details"})
+    operations: ClassVar[Mapping[str, Safety]] = {
+        "search_address": Safety.SAFE,
+        "get_address_details": Safety.SAFE,
+    }
 
     def search_address(
-        self, keyword: str, *, page: int = 1, page_size: int = 10, user_id: str | None = None
+        self,
+        keyword: str,
+        *,
+        page: int = 1,
+        page_size: int = 10,
+        user_id: str | None = None,
+        call_class: CallClass = CallClass.INTERACTIVE,
     ) -> IntegrationResponse[AddressPage]:
         """Addresses that match `keyword`, such as "테헤란로 509": a page of them, empty when none match.
 
         `page` counts from 1, `page_size` goes to 100, and `page × page_size` to 9,000 (source: juso.go.kr API
         guide). Raises `InvalidRequest` for a keyword too short, too long or of digits alone.
         """
-        params: Params = {"keyword": keyword, "page": page, "page_size": page_size}
-        return self.call("search_address", params, user_id=user_id)
+        return self.call(
+            "search_address", _search(keyword, page, page_size), user_id=user_id, call_class=call_class
+        )
+
+    async def asearch_address(
+        self,
+        keyword: str,
+        *,
+        page: int = 1,
+        page_size: int = 10,
+        user_id: str | None = None,
+        call_class: CallClass = CallClass.INTERACTIVE,
+    ) -> IntegrationResponse[AddressPage]:
+        """`search_address`, without holding up the event loop."""
+        return await self.acall(
+            "search_address", _search(keyword, page, page_size), user_id=user_id, call_class=call_class
+        )
 
     def get_address_details(
-        self, road_address: str, *, user_id: str | None = None
+        self,
+        road_address: str,
+        *,
+        user_id: str | None = None,
+        call_class: CallClass = CallClass.INTERACTIVE,
     ) -> IntegrationResponse[Address]:
         """The one address that `road_address` names. Raises `NotFound` when there is no such address."""
-        page = self.call("get_address_details", {"keyword": road_address}, user_id=user_id)
-        return IntegrationResponse(
-            value=page.value.best_match(road_address) or page.value.addresses[0],
-            source=page.source,
-            provider=page.provider,
-            trace_id=page.trace_id,
-            age_seconds=page.age_seconds,
-            attempts=page.attempts,
-            stale_because=page.stale_because,
+        page = self.call(
+            "get_address_details", {"keyword": road_address}, user_id=user_id, call_class=call_class
         )
+        return _best_match(page, road_address)
+
+    async def aget_address_details(
+        self,
+        road_address: str,
+        *,
+        user_id: str | None = None,
+        call_class: CallClass = CallClass.INTERACTIVE,
+    ) -> IntegrationResponse[Address]:
+        """`get_address_details`, without holding up the event loop."""
+        page = await self.acall(
+            "get_address_details", {"keyword": road_address}, user_id=user_id, call_class=call_class
+        )
+        return _best_match(page, road_address)
 
     def health_check(self) -> tuple[ProviderCheck, ...]:
         """One small fixed search at each provider, past the cache."""
@@ -79,3 +115,20 @@ class AddressIntegration(BaseIntegration[AddressPage]):
         if page * size > _LAST_RESULT:
             raise Invalid(f"only the first {_LAST_RESULT} addresses can be had; narrow the keyword down")
         return {"keyword": keyword, "page": page, "page_size": size}
+
+
+def _search(keyword: str, page: int, page_size: int) -> Params:
+    return {"keyword": keyword, "page": page, "page_size": page_size}
+
+
+def _best_match(page: IntegrationResponse[AddressPage], road_address: str) -> IntegrationResponse[Address]:
+    address = page.value.best_match(road_address) or page.value.addresses[0]
+    return IntegrationResponse(
+        address,
+        page.source,
+        page.provider,
+        page.trace_id,
+        page.age_seconds,
+        page.attempts,
+        page.stale_because,
+    )

@@ -1,11 +1,10 @@
-"""What every provider over HTTP needs to judge an answer: its JSON, its status, its Retry-After."""
+"""What every provider over HTTP needs to judge an answer: its JSON, its status, its Retry-After and RateLimit."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
 from typing import cast
 
 import orjson
@@ -13,8 +12,7 @@ import orjson
 from core.model.address import tidy
 from core.model.message import ApiResponse
 from core.model.verdict import Judgement, Verdict
-
-MAX_RETRY_AFTER_SECONDS = 3600.0
+from core.policies.rate_headers import http_date, pause_s, rate_fields, read_hint
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MAX_DETAIL = 200
@@ -28,7 +26,9 @@ _BY_STATUS = {
     410: Verdict.MALFORMED,
     429: Verdict.THROTTLED,
 }
-_DELTA = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?", re.ASCII)
+_WAITING = frozenset({Verdict.THROTTLED, Verdict.UNAVAILABLE})
+_TURNED_AWAY = frozenset({401, 403, 407, 429})
+"""Given at the door, before a request is looked at. Of 503 that is not certain: a gateway gives it as well."""
 
 
 def read_object(response: ApiResponse) -> Mapping[str, object] | None:
@@ -85,34 +85,31 @@ def judge_status(response: ApiResponse) -> Judgement:
     verdict = _BY_STATUS.get(status) or _BY_CLASS.get(status // 100, Verdict.MALFORMED)
     unread = verdict is Verdict.MALFORMED
     detail = f"HTTP {status} without an answer in the provider's format" if unread else f"HTTP {status}"
-    return Judgement(verdict, detail, retry_after_if_told(verdict, response))
+    return heed_headers(Judgement(verdict, detail), response)
 
 
-def retry_after_if_told(verdict: Verdict, response: ApiResponse) -> float | None:
-    """Retry-After in seconds, where the verdict is one that a provider can name a time for."""
-    waits = verdict in {Verdict.THROTTLED, Verdict.UNAVAILABLE}
-    return retry_after_seconds(response) if waits else None
+def heed_headers(judgement: Judgement, response: ApiResponse) -> Judgement:
+    """`judgement` with what status and headers say besides: when to come again, and whether nothing was accepted.
 
-
-def retry_after_seconds(response: ApiResponse) -> float | None:
-    """Retry-After in seconds, held to 0..3600; None when it is missing or makes no sense.
-
-    A date is measured from the answer's own Date header, so that no clock is needed and a wrong clock does no harm.
+    What the provider has said in its own format comes first. Retry-After counts only where the verdict is one that a
+    provider can name a time for; a limit that is used up, always. Dates are measured from the answer's own
+    Date header, so that no clock is needed and a wrong clock does no harm.
     """
-    value = (response.header("Retry-After") or "").strip()
-    if _DELTA.fullmatch(value):
-        return _held(float(value))
-    until, since = _http_date(value), _http_date(response.header("Date") or "")
-    return None if until is None or since is None else _held((until - since).total_seconds())
+    told = _told(judgement.verdict, rate_fields(response.headers), response)
+    turned_away = judgement.nothing_accepted or response.status in _TURNED_AWAY
+    if told is None and turned_away is judgement.nothing_accepted:
+        return judgement
+    waits = judgement.retry_after is None and judgement.verdict in _WAITING
+    return replace(
+        judgement,
+        retry_after=told if waits else judgement.retry_after,
+        pause_s=told if judgement.pause_s is None else judgement.pause_s,
+        nothing_accepted=turned_away,
+    )
 
 
-def _held(seconds: float) -> float:
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
-
-
-def _http_date(value: str) -> datetime | None:
-    try:
-        parsed = parsedate_to_datetime(value)
-        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-    except (ValueError, OverflowError, TypeError, IndexError):  # whatever the parser trips over.
+def _told(verdict: Verdict, fields: Mapping[str, str], response: ApiResponse) -> float | None:
+    if not fields:
         return None
+    hint = read_hint(fields, http_date(response.header("Date") or ""))
+    return pause_s(hint if verdict in _WAITING else hint._replace(retry_after_s=None))

@@ -20,6 +20,7 @@ from core.integrations.http_answer import (
     as_objects,
     count_of,
     detail_of,
+    heed_headers,
     judge_status,
     read_object,
     text_of,
@@ -79,7 +80,13 @@ class JusoProvider:
     def name(self) -> str:
         return NAME
 
-    def request(self, operation: str, params: Params) -> ApiRequest:
+    def request(
+        self,
+        operation: str,
+        params: Params,
+        *,
+        idempotency_key: str | None = None,  # noqa: ARG002 -- a search changes nothing: it needs no key.
+    ) -> ApiRequest:
         """Both operations are the one search that juso has; details look at its first ten hits."""
         keyword = clean_keyword(str(params["keyword"]))
         if operation == "get_address_details":
@@ -100,6 +107,9 @@ class JusoProvider:
         return ApiRequest("GET", self._url, params)
 
     def judge(self, operation: str, response: ApiResponse) -> Judgement:
+        return heed_headers(self._judged(operation, response), response)
+
+    def _judged(self, operation: str, response: ApiResponse) -> Judgement:
         results = _results(response)
         common = None if results is None else as_object(results.get("common"))
         code = None if common is None else text_of(common, "errorCode")

@@ -21,9 +21,9 @@ from core.integrations.http_answer import (
     as_objects,
     count_of,
     detail_of,
+    heed_headers,
     judge_status,
     read_object,
-    retry_after_if_told,
     text_of,
 )
 from core.model.address import Address, AddressPage, tidy
@@ -75,7 +75,13 @@ class KakaoProvider:
     def name(self) -> str:
         return NAME
 
-    def request(self, operation: str, params: Params) -> ApiRequest:
+    def request(
+        self,
+        operation: str,
+        params: Params,
+        *,
+        idempotency_key: str | None = None,  # noqa: ARG002 -- a search changes nothing: it needs no key.
+    ) -> ApiRequest:
         """A search is by likeness, details by the exact text. Page and size are held to what Kakao allows."""
         keyword = tidy(unicodedata.normalize("NFC", str(params["keyword"])))
         if operation == "get_address_details":
@@ -97,6 +103,9 @@ class KakaoProvider:
         return ApiRequest("GET", self._url, params, (("Authorization", f"KakaoAK {self._key}"),))
 
     def judge(self, operation: str, response: ApiResponse) -> Judgement:
+        return heed_headers(self._judged(operation, response), response)
+
+    def _judged(self, operation: str, response: ApiResponse) -> Judgement:
         body = read_object(response) or {}
         told = _judge_error(body, response)
         if told is not None:
@@ -143,8 +152,7 @@ def _judge_error(body: Mapping[str, object], response: ApiResponse) -> Judgement
             continue
         code = str(body[name])[:40] if isinstance(body[name], (str, int)) else ""
         verdict = verdicts.get(code) or judge_status(response).verdict
-        detail = detail_of(code, body.get(words))
-        return Judgement(verdict, detail, retry_after_if_told(verdict, response))
+        return Judgement(verdict, detail_of(code, body.get(words)))
     return None
 
 

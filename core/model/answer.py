@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Source(StrEnum):
@@ -25,15 +24,15 @@ STAND_INS: Final = (Source.STALE, Source.MANUAL, Source.DEFAULT)
 a person's entry, then the configured default."""
 
 
-@dataclass(frozen=True, slots=True)
-class IntegrationResponse(Generic[T]):
+class IntegrationResponse(NamedTuple, Generic[T_co]):
     """An answer with its provenance.
 
     `age_seconds` is 0 for a live answer, else the time since the provider gave it; `stale_because` says why an
-    answer past its time to live was good enough (the text of the error it stands in for).
+    answer past its time to live was good enough: the text of the error it stands in for, or that a fresh one is being
+    fetched.
     """
 
-    value: T
+    value: T_co
     source: Source
     provider: str
     trace_id: str

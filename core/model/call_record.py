@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 from core.model.answer import Source
+from core.model.decision import Decision
 from core.model.health import CircuitState
 from core.model.message import Pairs
 from core.model.verdict import Verdict
@@ -32,9 +33,12 @@ def first_id_at(at: datetime) -> int:
     return record_id(at, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One request that was sent. `started_ms` counts from the start of the call; times are milliseconds."""
+class Attempt(NamedTuple):
+    """One request that was sent. `started_ms` counts from the start of the call; times are milliseconds.
+
+    `may_have_arrived` is False only when it is certain that the provider has accepted nothing. `is_doubtful` marks a
+    refusal that may be a mistake, and for `pause_s` seconds the provider wanted to be left alone by everybody.
+    """
 
     provider: str
     number: int
@@ -44,6 +48,9 @@ class Attempt:
     status: int | None = None
     detail: str = ""
     retry_after: float | None = None
+    may_have_arrived: bool = True
+    is_doubtful: bool = False
+    pause_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,17 @@ class Exchange:
     response_body: str | None = None
 
 
+class EndedCall(Protocol):
+    """A call that has ended, and from which its record can be made: off the caller's way, in another thread."""
+
+    @property
+    def held_bytes(self) -> int:
+        """How much memory its request and answer hold, about."""
+
+    def record(self) -> CallRecord:
+        """The record, redacted. It is made anew each time it is asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallRecord:
     """Everything that is kept of one call. It is redacted before it is made, so no table ever holds a secret.
@@ -66,7 +84,8 @@ class CallRecord:
     `is_success` says whether the third party did its part: it is False for an error that is not the caller's own
     mistake, and also when an old answer had to stand in. `source` is None when no answer was given; `error_type` is the class name of the error raised then, or of
     the error that a stale answer stands in for. `limiter_wait_ms` is the time spent waiting for a token,
-    `circuit_opened` whether an attempt of this call opened a circuit.
+    `circuit_opened` whether an attempt of this call opened a circuit, `idempotency_key` what every attempt bore so that
+    the provider acts once.
     """
 
     id: int
@@ -89,6 +108,8 @@ class CallRecord:
     limiter_wait_ms: float
     is_rate_limited: bool
     is_mock: bool
+    idempotency_key: str | None = None
+    decision: Decision | None = None
 
     @property
     def retry_count(self) -> int:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from core.model.answer import Source
 from core.model.call_record import Attempt
+from core.model.decision import Decision
 from core.model.health import CircuitState
 from core.model.message import Pairs
 
@@ -39,6 +40,7 @@ class CallRow:
     circuit_opened: bool
     is_rate_limited: bool
     limiter_wait_ms: float
+    idempotency_key: str | None
 
 
 class CallMeasureRow(NamedTuple):
@@ -64,7 +66,10 @@ class CallMeasureRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CallBodies:
-    """What was said in the call of the same id, redacted, and each attempt that was made."""
+    """What was said in the call of the same id, redacted, each attempt that was made, and what was decided.
+
+    `decision` is None for a call of before decisions were kept.
+    """
 
     id: int
     request_headers: Pairs
@@ -72,3 +77,12 @@ class CallBodies:
     response_headers: Pairs
     response_body: str | None
     attempts: tuple[Attempt, ...]
+    decision: Decision | None
+
+
+@dataclass(frozen=True, slots=True)
+class TracedCall:
+    """One call of a trace with all that is kept of it. `bodies` is None when they are not kept any more."""
+
+    row: CallRow
+    bodies: CallBodies | None

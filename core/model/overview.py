@@ -48,6 +48,16 @@ class MinuteCount:
 
 
 @dataclass(frozen=True, slots=True)
+class OverrideView:
+    """An operator's word over a circuit (`core.policies.override`): what it is, whose and why, and for how long yet."""
+
+    mode: str
+    by: str
+    reason: str
+    ends_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class CircuitView:
     """The circuit breaker of one provider now. `retry_after_s` is how long it refuses, 0 when it does not."""
 
@@ -55,6 +65,7 @@ class CircuitView:
     state: CircuitState
     failures: int
     retry_after_s: float
+    override: OverrideView | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,10 +47,14 @@ class Judgement:
 
     `detail` is the provider's own code and text (no secret, for operators); `retry_after` is in seconds when
     the provider named a time; `is_doubtful` marks a refusal that the provider is known to give by mistake when
-    it is overloaded, so that it is worth one more try.
+    it is overloaded, so that it is worth one more try. `pause_s` is how long, in seconds, the provider wants every
+    process to hold back, also after a good answer; None when it did not say. `nothing_accepted` is True when the
+    provider says for certain that it has not accepted the request; False means only that it is not certain.
     """
 
     verdict: Verdict
     detail: str = ""
     retry_after: float | None = None
     is_doubtful: bool = False
+    pause_s: float | None = None
+    nothing_accepted: bool = False

@@ -6,8 +6,7 @@ and the primary key serves them all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain, starmap
 from typing import TYPE_CHECKING, Final, cast
@@ -18,7 +17,9 @@ from sqlalchemy import Connection, RowMapping, Select, Table, func, or_, select,
 from core.errors import telling_errors
 from core.model.answer import Source
 from core.model.call_record import EPOCH, HEALTH_CHECK, SEQUENCE_BITS, Attempt, CallRecord, first_id_at
-from core.model.call_row import CallBodies, CallMeasureRow, CallRow
+from core.model.call_row import CallBodies, CallMeasureRow, CallRow, TracedCall
+from core.model.calling import CallClass, Safety
+from core.model.decision import AdmissionSight, CacheSight, Decision, Turn, Why
 from core.model.health import CircuitState
 from core.model.message import Pairs
 from core.model.overview import MinuteCount
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from psycopg import Cursor
 
 _MOST_PARAMETERS: Final = 32_766
-_ESCAPED_NUL: Final = "\\u0000"
+_ESCAPED_NUL: Final = b"\\u0000"
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _IDS_A_MINUTE: Final = 60_000 << SEQUENCE_BITS
 _MEASURES: Final = tuple(logs.c[name] for name in CallMeasureRow._fields)
@@ -41,6 +42,7 @@ _MEASURES: Final = tuple(logs.c[name] for name in CallMeasureRow._fields)
 _FAILED: Final = text("NOT is_success")
 
 _Row = tuple[object, ...]
+_Json = str | float | Sequence["_Json"] | Mapping[str, "_Json"] | None
 
 
 class CallLog:
@@ -136,6 +138,28 @@ class CallLog:
         """Every call of one trace, oldest first."""
         return self._rows(select(logs).where(logs.c.trace_id == trace_id).order_by(logs.c.id))
 
+    def trace(self, trace_id: str, after_id: int | None = None, limit: int = 1_000) -> list[TracedCall]:
+        """Every call of one trace with all that is kept of it, oldest first, at most `limit` of them.
+
+        The next page comes after the id of the last call of this one.
+        """
+        query = select(logs).where(logs.c.trace_id == trace_id).order_by(logs.c.id).limit(limit)
+        if after_id is not None:
+            query = query.where(logs.c.id > after_id)
+        page = query.subquery()
+        said = select(bodies).where(bodies.c.id.in_(select(page.c.id)))
+        with self._database.reading() as connection:
+            rows = [_call_row(row) for row in connection.execute(query).mappings()]
+            kept = {row["id"]: _bodies(row) for row in connection.execute(said).mappings()}
+        return [TracedCall(row, kept.get(row.id)) for row in rows]
+
+    def decision_of(self, id: int) -> Decision | None:  # noqa: A002 -- the table's word.
+        """What was decided about the call of that id, None when it is not kept, or not any more."""
+        query = select(bodies.c.decision).where(bodies.c.id == id)
+        with self._database.reading() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else _decision(row)
+
     def bodies(self, id: int) -> CallBodies | None:  # noqa: A002 -- the table's word.
         """What was said in the call of that id, None when it is not kept, or not any more."""
         with self._database.reading() as connection:
@@ -202,6 +226,7 @@ _FRAME_TYPES: Final = {
     "circuit_opened": "bool",
     "is_rate_limited": "bool",
     "limiter_wait_ms": "float64",
+    "idempotency_key": "str",
 }
 
 
@@ -278,7 +303,7 @@ def _same(time: datetime) -> object:
 
 def _sqlite_time(time: datetime) -> object:
     """As SQLAlchemy writes it: UTC without saying so, always with microseconds."""
-    return time.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+    return time.isoformat(" ", "microseconds").removesuffix("+00:00")
 
 
 def _log_values(record: CallRecord, time: Callable[[datetime], object]) -> _Row:
@@ -307,6 +332,7 @@ def _log_values(record: CallRecord, time: Callable[[datetime], object]) -> _Row:
         record.circuit_opened,
         record.is_rate_limited,
         record.limiter_wait_ms,
+        storable(record.idempotency_key),
     )
 
 
@@ -314,33 +340,78 @@ def _body_values(record: CallRecord) -> _Row:
     exchange = record.exchange
     return (
         record.id,
-        _pairs_json(exchange.request_headers) if exchange else None,
+        _json(exchange.request_headers) if exchange else None,
         storable(exchange.request_body) if exchange else None,
-        _pairs_json(exchange.response_headers) if exchange else None,
+        _json(exchange.response_headers) if exchange else None,
         storable(exchange.response_body) if exchange else None,
-        _attempts_json(record.attempts),
+        _json([_attempt_document(attempt) for attempt in record.attempts]),
+        None if record.decision is None else _json(_decision_document(record.decision)),
     )
 
 
-def _pairs_json(pairs: Pairs) -> str:
-    return _json(pairs) or orjson.dumps([(storable(name), storable(value)) for name, value in pairs]).decode()
+def _attempt_document(attempt: Attempt) -> _Json:
+    return {
+        "provider": attempt.provider,
+        "number": attempt.number,
+        "started_ms": attempt.started_ms,
+        "duration_ms": attempt.duration_ms,
+        "verdict": attempt.verdict,
+        "status": attempt.status,
+        "detail": attempt.detail,
+        "retry_after": attempt.retry_after,
+        "may_have_arrived": attempt.may_have_arrived,
+        "is_doubtful": attempt.is_doubtful,
+        "pause_s": attempt.pause_s,
+    }
 
 
-def _attempts_json(attempts: Sequence[Attempt]) -> str:
-    return _json(attempts) or orjson.dumps([_mended(attempt) for attempt in attempts]).decode()
+def _decision_document(decision: Decision) -> _Json:
+    return {
+        "call_class": decision.call_class,
+        "safety": decision.safety,
+        "deadline_ms": decision.deadline_ms,
+        "policy": decision.policy,
+        "why": decision.why,
+        "cache": decision.cache,
+        "cache_age_ms": decision.cache_age_ms,
+        "admissions": [_sight_document(seen) for seen in decision.admissions],
+    }
 
 
-def _json(value: object) -> str | None:
-    """JSON that every database can hold, None when some text in it has to be mended first."""
+def _sight_document(seen: AdmissionSight) -> _Json:
+    return {
+        "provider": seen.provider,
+        "at_ms": seen.at_ms,
+        "turn": seen.turn,
+        "circuit": seen.circuit,
+        "failures": seen.failures,
+        "minute_left": seen.minute_left,
+        "hour_left": seen.hour_left,
+        "wait_ms": seen.wait_ms,
+        "retry_after_ms": seen.retry_after_ms,
+        "reason": seen.reason,
+    }
+
+
+def _json(document: _Json) -> str:
+    """JSON that every database can hold: where it cannot hold some text, all of it is mended (`storable`)."""
     try:
-        document = orjson.dumps(value).decode()
+        found = orjson.dumps(document)
     except TypeError:  # a lone surrogate
-        return None
-    return None if _ESCAPED_NUL in document else document
+        found = None
+    if found is None or _ESCAPED_NUL in found:
+        found = orjson.dumps(_mended(document))
+    return found.decode()
 
 
-def _mended(attempt: Attempt) -> Attempt:
-    return replace(attempt, provider=storable(attempt.provider), detail=storable(attempt.detail))
+def _mended(document: _Json) -> _Json:
+    if isinstance(document, str):
+        return storable(document)
+    if isinstance(document, Mapping):
+        return {name: _mended(value) for name, value in document.items()}
+    if isinstance(document, Sequence):
+        return [_mended(value) for value in document]
+    return document
 
 
 # Reading.
@@ -363,7 +434,31 @@ def _bodies(row: RowMapping) -> CallBodies:
         attempts=tuple(
             Attempt(**{**attempt, "verdict": Verdict(attempt["verdict"])}) for attempt in row["attempts"]
         ),
+        decision=_decision(row),
     )
+
+
+def _decision(row: RowMapping) -> Decision | None:
+    stored = row["decision"]
+    if stored is None:
+        return None
+    words = {
+        "call_class": CallClass(stored["call_class"]),
+        "safety": Safety(stored["safety"]),
+        "why": Why(stored["why"]),
+        "cache": CacheSight(stored["cache"]),
+    }
+    admissions = tuple(
+        AdmissionSight(
+            **{
+                **seen,
+                "turn": Turn(seen["turn"]),
+                "circuit": None if seen["circuit"] is None else CircuitState(seen["circuit"]),
+            }
+        )
+        for seen in stored["admissions"]
+    )
+    return Decision(**{**stored, **words, "admissions": admissions})
 
 
 def _pairs(stored: list[list[str]] | None) -> Pairs:

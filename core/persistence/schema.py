@@ -21,7 +21,7 @@ from core.persistence.database import Database
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest revision: what this version of the code needs."""
 
 BASE: Final = "base"

@@ -1,18 +1,15 @@
-"""The collector: what is told of every call, and the windows that are made of it."""
+"""The collector: takes each call that has ended, and makes windows of the calls on record."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from core.clock import Clock
-from core.errors import RateLimited
 from core.metrics.totals import Percentiles, percentiles
 from core.metrics.window import WINDOW_MINUTES, CallMeasure, aggregate, floor, reworked_from
-from core.model.answer import STAND_INS, Source
-from core.model.call_record import CallRecord
+from core.model.call_record import EndedCall
 from core.model.metric_window import MetricWindow
 from core.model.paging import in_pages
 
@@ -21,10 +18,10 @@ _PAGE: Final = 10_000
 
 
 class RecordKeeper(Protocol):
-    """Where records go to be stored (`core.telemetry.recorder.Recorder`)."""
+    """Where calls go to be told of and stored (`core.telemetry.recorder.Recorder`)."""
 
-    def put(self, record: CallRecord) -> None:
-        """Have `record` stored soon."""
+    def put(self, ended: EndedCall) -> None:
+        """Have the record of `ended` made, told of and stored soon."""
 
 
 class CallReader(Protocol):
@@ -47,7 +44,7 @@ class WindowWriter(Protocol):
 
 
 class MetricsCollector:
-    """Logs and records each call, and aggregates the calls on record."""
+    """Hands each call over to be logged and recorded, and aggregates the calls on record."""
 
     def __init__(
         self, recorder: RecordKeeper, *, reader: CallReader, writer: WindowWriter, clock: Clock
@@ -57,27 +54,14 @@ class MetricsCollector:
         self._writer = writer
         self._clock = clock
 
-    def record(self, record: CallRecord) -> None:
-        """Tell of one call: a line in the log, and a row in the call log.
+    def record(self, ended: EndedCall) -> None:
+        """Have one call told of, by a line in the log, and put on record, by a row in the call log.
 
-        A call that the rate limiter held back or refused has a line of its own besides. The lines of an
-        integration come from the logger `bongsu.integration.<name>`, whose level can be set by itself.
+        Both come of one record, which the recorder's thread makes: the caller only hands the call over.
         """
-        log = logging.getLogger(f"bongsu.integration.{record.integration}")
-        level, event = _outcome(record)
-        if log.isEnabledFor(level):
-            log.log(level, event, extra=_about(record) | _said(record))
-        if (record.is_rate_limited or record.limiter_wait_ms > 0) and log.isEnabledFor(logging.WARNING):
-            is_refused = record.error_type == RateLimited.__name__
-            waited = {"waited_ms": round(record.limiter_wait_ms, 1)}
-            log.warning(
-                "limiter.refused" if is_refused else "limiter.held_back", extra=_about(record) | waited
-            )
-        self.record_call_log(record)
+        self._recorder.put(ended)
 
-    def record_call_log(self, record: CallRecord) -> None:
-        """Have one call's row stored."""
-        self._recorder.put(record)
+    record_call_log = record
 
     def aggregate_metrics(self, now: datetime | None = None, *, since: datetime | None = None) -> int:
         """Count the newest calls into windows, and return how many windows that made.
@@ -105,39 +89,3 @@ class MetricsCollector:
 def _start(now: datetime, newest: datetime | None) -> datetime:
     earliest = floor(now - _FURTHEST_BACK)
     return earliest if newest is None else max(earliest, reworked_from(min(now, newest)))
-
-
-def _outcome(record: CallRecord) -> tuple[int, str]:
-    if record.source in STAND_INS:
-        return logging.WARNING, "call.stood_in_for"
-    if not record.is_success:
-        return logging.ERROR, "call.failed"
-    if record.error_type is not None:
-        return logging.INFO, "call.callers_mistake"
-    return logging.INFO, "call.cached" if record.source is Source.CACHE else "call.answered"
-
-
-def _about(record: CallRecord) -> dict[str, object]:
-    return {
-        "integration": record.integration,
-        "operation": record.operation,
-        "provider": record.provider,
-        "source": record.source,
-        "duration_ms": round(record.duration_ms, 1),
-        "attempts": len(record.attempts),
-        "is_mock": record.is_mock,
-        "circuit": record.circuit_state.value,
-        "trace_id": record.trace_id,
-        "user_id": record.user_id,
-    }
-
-
-def _said(record: CallRecord) -> dict[str, object]:
-    """What went wrong, and what was said, as far as there is any."""
-    said: dict[str, object] = {}
-    if record.error_type is not None:
-        said |= {"error_type": record.error_type, "error": record.error_message}
-    if record.exchange is not None:
-        exchange = record.exchange
-        said |= {"method": exchange.method, "url": exchange.url, "status": exchange.response_status}
-    return said

@@ -11,6 +11,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, TextIO
 
@@ -50,7 +51,6 @@ def configure(level: LogLevel, fmt: LogFormat, redactor: Redactor, stream: TextI
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add_trace_id,
     ]
     structlog.configure(
@@ -69,6 +69,7 @@ def configure(level: LogLevel, fmt: LogFormat, redactor: Redactor, stream: TextI
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=ours,
             processors=[
+                _add_time,
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 _Redaction(redactor, ours=frozenset({"timestamp"})),
@@ -117,6 +118,13 @@ def _route(handler: logging.Handler, level: int) -> None:
         logger.propagate = True
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def _add_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The time of what the line tells of, which may be written a moment later (`core.telemetry.lines`)."""
+    time = datetime.fromtimestamp(event["_record"].created, UTC)
+    event["timestamp"] = f"{time.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    return event
 
 
 def _add_trace_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -23,10 +23,16 @@ class TransportFault(Exception):
 
 
 class Transport(Protocol):
-    """One way out. Safe to share between threads."""
+    """One way out. Safe to share between threads and between event loops."""
 
     def send(self, request: ApiRequest, timeout_s: float) -> ApiResponse:
         """Bring `request` out and its whole answer back within `timeout_s` seconds, all in all.
 
         Raises `TransportFault` and nothing else.
+        """
+
+    async def asend(self, request: ApiRequest, timeout_s: float) -> ApiResponse:
+        """The same for a caller on an event loop of asyncio, which goes on meanwhile.
+
+        A cancellation goes through, once everything that the attempt held is given back.
         """

@@ -109,11 +109,24 @@ class MockTransport:
 
     def send(self, request: ApiRequest, timeout_s: float) -> ApiResponse:
         """The imitated answer after the weather's delay; `TransportFault` when the delay outlasts `timeout_s`."""
-        delay_seconds, trouble = self._weather.at(self._clock.now(), self._chance)
-        if delay_seconds >= timeout_s:
-            self._clock.sleep(timeout_s)
-            raise TransportFault(Verdict.TIMED_OUT, "no answer in time", may_have_arrived=True)
+        delay_seconds, trouble = self._met_within(timeout_s)
         self._clock.sleep(delay_seconds)
+        return self._answer(request, trouble)
+
+    async def asend(self, request: ApiRequest, timeout_s: float) -> ApiResponse:
+        """The same under the same weather, while the event loop goes on."""
+        delay_seconds, trouble = self._met_within(timeout_s)
+        await self._clock.asleep(delay_seconds)
+        return self._answer(request, trouble)
+
+    def _met_within(self, timeout_s: float) -> Conditions:
+        conditions = self._weather.at(self._clock.now(), self._chance)
+        if conditions.delay_seconds < timeout_s:
+            return conditions
+        too_late = TransportFault(Verdict.TIMED_OUT, "no answer in time", may_have_arrived=True)
+        return Conditions(timeout_s, too_late)
+
+    def _answer(self, request: ApiRequest, trouble: TransportFault | ApiResponse | None) -> ApiResponse:
         if isinstance(trouble, TransportFault):
             raise trouble
         return self._imitate(request) if trouble is None else trouble

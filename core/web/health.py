@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 from fastapi import Depends, FastAPI
@@ -17,6 +18,15 @@ from core.web.guard import Guard
 from core.web.ports import WebHub
 
 
+class OverrideOut(BaseModel):
+    """An operator's word over a circuit breaker, and for how long it holds yet."""
+
+    mode: str
+    by: str
+    reason: str
+    ends_in_s: float
+
+
 class CircuitOut(BaseModel):
     """The circuit breaker of one provider."""
 
@@ -24,6 +34,7 @@ class CircuitOut(BaseModel):
     state: CircuitState
     failures: int
     retry_after_s: float
+    override: OverrideOut | None
 
 
 class TotalsOut(BaseModel):
@@ -119,6 +130,7 @@ def _circuit(circuit: CircuitView) -> CircuitOut:
         state=circuit.state,
         failures=circuit.failures,
         retry_after_s=_finite(circuit.retry_after_s) or 0.0,
+        override=OverrideOut(**asdict(circuit.override)) if circuit.override else None,
     )
 
 

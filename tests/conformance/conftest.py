@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,4 +25,13 @@ def handle(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Handle]:
     """An empty store of each kind."""
     opened = open_store(request.param, tmp_path, lambda: str(request.getfixturevalue("empty_redis_url")))
     yield opened
-    opened.store.close()
+    opened.close()
+
+
+@pytest.fixture(params=NAMES)
+def looped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Handle]:
+    """An empty store of each kind, asked from an event loop."""
+    url = lambda: str(request.getfixturevalue("empty_redis_url"))  # noqa: E731 -- shorter than a function.
+    opened = open_store(request.param, tmp_path, url, asyncio.Runner())
+    yield opened
+    opened.close()

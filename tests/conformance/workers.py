@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import secrets
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
@@ -10,8 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from core.clock import SystemClock
-from core.policies.admission import AdmissionPolicy, Granted, Settlement
-from core.state.base import StateStore
+from core.policies.admission import AdmissionPolicy, Ask, Granted, Settlement
+from core.state.base import Ended, Keep, StateStore, Wanted
 from core.state.redis import RedisState
 from core.state.sqlite import SqliteState
 
@@ -30,8 +31,16 @@ class _Meeting:
 
 
 def open_shared(where: str) -> StateStore:
-    """The store at a Redis address or a path, on the real clock."""
-    return RedisState(where) if "://" in where else SqliteState(Path(where), SystemClock())
+    """The store at a Redis address or a path, on the real clock. On a busy machine a turn may be long in coming."""
+    if "://" in where:
+        return RedisState(where, patience=10)
+    return SqliteState(Path(where), SystemClock(), patience_s=60)
+
+
+def admitted(store: StateStore, policy: AdmissionPolicy, patience_us: int = 0) -> Granted | None:
+    """An attempt, if it is granted."""
+    outcome = store.open(CIRCUIT, policy, Ask(patience_us)).outcome
+    return outcome if isinstance(outcome, Granted) else None
 
 
 def in_four_processes(work: Callable[[str], T], where: str) -> list[T]:
@@ -46,7 +55,7 @@ def count_grants(where: str, policy: AdmissionPolicy, times: int) -> int:
     store = open_shared(where)
     store.peek(CIRCUIT)
     _meet()
-    granted = sum(isinstance(store.admit(CIRCUIT, policy, 0), Granted) for _ in range(times))
+    granted = sum(admitted(store, policy) is not None for _ in range(times))
     store.close()
     return granted
 
@@ -59,10 +68,10 @@ def reserve(where: str, policy: AdmissionPolicy, times: int) -> list[tuple[int, 
     turns = []
     for _ in range(times):
         before = store.peek(CIRCUIT).now
-        admission = store.admit(CIRCUIT, policy, 10**12)
+        granted = admitted(store, policy, 10**12)
         after = store.peek(CIRCUIT).now
-        if isinstance(admission, Granted):
-            turns.append((before + admission.wait_us, after + admission.wait_us))
+        if granted is not None:
+            turns.append((before + granted.wait_us, after + granted.wait_us))
     store.close()
     return turns
 
@@ -73,16 +82,33 @@ def fail_often(where: str, policy: AdmissionPolicy, times: int) -> None:
     store.peek(CIRCUIT)
     _meet()
     for _ in range(times):
-        admission = store.admit(CIRCUIT, policy, 0)
-        assert isinstance(admission, Granted)
-        store.settle(CIRCUIT, policy, admission, Settlement.ILL)
+        granted = admitted(store, policy)
+        assert granted is not None
+        store.settle(CIRCUIT, policy, Ended(granted, Settlement.ILL))
     store.close()
+
+
+def fetch_each(where: str, keys: int) -> list[int]:
+    """Want every one of so many answers, and fetch and keep those that no other process fetches or has fetched."""
+    store = open_shared(where)
+    store.peek(CIRCUIT)
+    policy = AdmissionPolicy(None, None, None)
+    owner = secrets.token_hex(8)
+    _meet()
+    fetched = []
+    for number in range(keys):
+        wanted = Wanted(f"address:search:{number}", owner, 60_000_000)
+        if isinstance(store.open(CIRCUIT, policy, Ask(), wanted).outcome, Granted):
+            fetched.append(number)
+            store.later(Keep(wanted.key, owner, lambda: b"an answer", 9, 60, 60))
+    store.close()
+    return fetched
 
 
 def probe_and_hang(where: str, policy: AdmissionPolicy) -> None:
     """Take the probe, say so, and never come back."""
-    admission = open_shared(where).admit(CIRCUIT, policy, 0)
-    print("probing" if isinstance(admission, Granted) and admission.is_probe else admission, flush=True)  # noqa: T201 -- its parent reads it.
+    granted = admitted(open_shared(where), policy)
+    print("probing" if granted and granted.is_probe else granted, flush=True)  # noqa: T201 -- its parent reads it.
     SystemClock().sleep(600)
 
 

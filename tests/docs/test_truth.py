@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from core import errors
 from core.config.environment import variables
+from core.config.integration import IntegrationConfig
+from core.model.answer import IntegrationResponse, Source
+from core.model.call_record import Attempt
+from core.model.call_row import CallRow
+from core.model.calling import CallClass, LimitMode, Safety
+from core.model.decision import AdmissionSight, CacheSight, Decision, Turn, Why
+from core.model.health import CircuitState
+from core.model.metric_window import MetricWindow
+from core.model.overview import CircuitView
+from core.model.verdict import Verdict
+from core.policies.override import OverrideMode
 from docs.generate import names_in, pages, renewed
 from docs.parts import PARTS, ROOT
 from tests.docs.markdown import anchors, blocks, links, name_of
@@ -93,6 +108,58 @@ def test_every_generated_part_stands_on_exactly_one_page() -> None:
     shown = [name for page in _PAGES for name in names_in(page.read_text("utf-8"))]
 
     assert sorted(shown) == sorted(PARTS)
+
+
+def test_every_policy_of_an_integration_stands_in_exactly_one_table() -> None:
+    page = (ROOT / "docs" / "reference" / "policies.md").read_text("utf-8")
+    told = re.findall(r"^\| `([a-z_]+)` \| [A-Z]", page, flags=re.MULTILINE)
+
+    assert sorted(told) == sorted(
+        name for name, field in IntegrationConfig.model_fields.items() if field.description
+    )
+
+
+def unknown_telemetry(page: str) -> list[str]:
+    """What the telemetry of a policy is said to be called, and nothing is."""
+    said = re.findall(r"^\*\*Telemetry\.\*\*.+?(?:\n\n|\Z)", page, flags=re.MULTILINE | re.DOTALL)
+    words = {word for paragraph in said for word in re.findall(r"`([\w.]+)`", paragraph)}
+    return sorted(words - set(telemetry_words()))
+
+
+def telemetry_words() -> Iterator[str]:
+    """All that a call is told of by: fields that are kept, what may stand in them, errors, and lines of the log."""
+    for kept in (CallRow, Decision, AdmissionSight, MetricWindow, CircuitView):
+        yield from (field.name for field in fields(kept))
+    yield from (*Attempt._fields, *IntegrationResponse._fields)
+    for words in (
+        *(Source, CallClass, Safety, LimitMode, OverrideMode),
+        *(CacheSight, Turn, Why, CircuitState, Verdict),
+    ):
+        yield from words
+    yield from vars(errors)
+    for file in ("core/telemetry/lines.py", "core/client/run.py", "core/hub.py"):
+        tree = ast.parse((ROOT / file).read_text("utf-8"))
+        yield from (str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant))
+
+
+def test_every_policy_says_where_it_shows() -> None:
+    page = (ROOT / "docs" / "reference" / "policies.md").read_text("utf-8")
+    sections = re.split(r"^##+ ", page, flags=re.MULTILINE)[1:]
+    silent = [section.splitlines()[0] for section in sections if "**Telemetry.**" not in section]
+
+    assert silent == ["Where it shows", "Combinations to avoid"]
+
+
+def test_all_telemetry_that_the_policies_name_exists() -> None:
+    page = (ROOT / "docs" / "reference" / "policies.md").read_text("utf-8")
+
+    assert unknown_telemetry(page) == []
+
+
+def test_telemetry_that_does_not_exist_is_found_out() -> None:
+    page = "**Telemetry.** Row: `is_success`, `is_succes`.\n\nElsewhere `nothing`.\n\n**Telemetry.** `call.faild`."
+
+    assert unknown_telemetry(page) == ["call.faild", "is_succes"]
 
 
 @pytest.mark.parametrize("page", _PAGES, ids=name_of)

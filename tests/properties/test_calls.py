@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -240,9 +239,9 @@ def test_without_mock_mode_the_same_search_tries_a_socket(cut_off_hub: Hub) -> N
 def test_each_mocked_call_says_so_in_its_row_and_its_line(hub: Hub, keyword: str) -> None:
     with log_lines() as lines:
         response = hub.address.search_address(keyword)
+        calls = hub.calls("1h")
 
     assert response.source is Source.MOCK
-    calls = hub.calls("1h")
     [row] = calls[calls["trace_id"] == response.trace_id].to_dict("records")
     assert (row["is_mock"], row["source"]) == (True, "mock")
     assert [line["is_mock"] for line in lines.all()] == [True]
@@ -251,8 +250,9 @@ def test_each_mocked_call_says_so_in_its_row_and_its_line(hub: Hub, keyword: str
 def test_a_call_that_is_not_mocked_does_not_say_so(cut_off_hub: Hub) -> None:
     with log_lines() as lines:
         failing_search(cut_off_hub, "세종대로 110", "real")
+        calls = cut_off_hub.calls("1h")
 
-    assert not cut_off_hub.calls("1h").iloc[0]["is_mock"]
+    assert not calls.iloc[0]["is_mock"]
     assert [line["is_mock"] for line in lines.all()] == [False, False]
 
 
@@ -280,7 +280,8 @@ def test_what_was_asked_and_answered_is_on_record(
     bench = Bench(one_clock)
     bench.providers(alpha=[ApiResponse(status, tuple(response_headers), f"ok:{reply}".encode())])
     route = Route(LetterProvider("alpha", asked_with), bench.transports["alpha"], "words.alpha")
-    wanted = replace(bench.wanted(), params={"letter": letter}, routes=(route,), cache_key=None)
+    operation = bench.operation()._replace(routes=(route,))
+    wanted = bench.wanted()._replace(operation=operation, params={"letter": letter}, cache_key=None)
 
     with suppress(CallError):
         bench.client.call(wanted)
@@ -307,20 +308,22 @@ def test_rows_and_lines_of_calls_in_threads_carry_the_trace_that_was_carried_the
     """Several threads at once, each with the trace of whoever started it."""
     hub = cut_off_hub
     users = [f"thread-{trace}" for trace in traces]
-    with log_lines() as lines, ThreadPoolExecutor(4) as pool:
-        for trace, user in zip(traces, users, strict=True):
-            with tracing(trace):
-                pool.submit(carried(failing_search), hub, "세종대로 110", user)
+    with log_lines() as lines:
+        with ThreadPoolExecutor(4) as pool:
+            for number, (trace, user) in enumerate(zip(traces, users, strict=True)):
+                with tracing(trace):
+                    pool.submit(carried(failing_search), hub, f"세종대로 {number}", user)
+        found = trace_of_each(hub, users)
 
-    assert trace_of_each(hub, users) == traces
+    assert found == traces
     assert sorted(str(line["trace_id"]) for line in lines.all()) == sorted([*traces, *traces])
 
 
 def test_a_thread_that_nothing_was_carried_to_has_a_trace_of_its_own(cut_off_hub: Hub) -> None:
     with tracing("0" * 32), log_lines() as lines, ThreadPoolExecutor(1) as pool:
         pool.submit(failing_search, cut_off_hub, "세종대로 110", "alone").result()
+        [trace] = trace_of_each(cut_off_hub, ["alone"])
 
-    [trace] = trace_of_each(cut_off_hub, ["alone"])
     assert trace != "0" * 32
     assert [line["trace_id"] for line in lines.all()] == [trace, trace]
 
@@ -335,18 +338,24 @@ def test_rows_and_lines_of_calls_in_tasks_carry_the_trace_of_their_task(
     hub = cut_off_hub
     users = [f"task-{trace}" for trace in traces]
 
-    async def work(trace: str, user: str) -> None:
+    async def work(number: int, trace: str, user: str) -> None:
         with tracing(trace):
             await asyncio.sleep(0)
-            await asyncio.to_thread(failing_search, hub, "세종대로 110", user)
+            await asyncio.to_thread(failing_search, hub, f"세종대로 {number}", user)
 
     async def together() -> None:
-        await asyncio.gather(*(work(trace, user) for trace, user in zip(traces, users, strict=True)))
+        await asyncio.gather(
+            *(
+                work(number, trace, user)
+                for number, (trace, user) in enumerate(zip(traces, users, strict=True))
+            )
+        )
 
     with log_lines() as lines:
         asyncio.run(together())
+        found = trace_of_each(hub, users)
 
-    assert trace_of_each(hub, users) == traces
+    assert found == traces
     assert sorted(str(line["trace_id"]) for line in lines.all()) == sorted([*traces, *traces])
 
 

@@ -6,10 +6,11 @@ import argparse
 import gzip
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -70,6 +71,8 @@ class HttpServer:
         self._tls = tls
         self._script: Script | None = None
         self._instead: Reply | None = None
+        self._breaks_off = False
+        self._besides: tuple[tuple[str, str], ...] = ()
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
@@ -105,10 +108,16 @@ class HttpServer:
         """Answer well again."""
         self._script = None
         self._instead = None
+        self._breaks_off = False
+        self._besides = ()
 
     def fail_with(self, status: int, *, headers: tuple[tuple[str, str], ...] = (), body: bytes = b"") -> None:
         """Answer with this instead."""
         self._instead = Reply(body, status, headers)
+
+    def add_headers(self, *headers: tuple[str, str]) -> None:
+        """Answer well, with these headers besides."""
+        self._besides = headers
 
     def delay(self, seconds: float) -> None:
         """Answer well, but so much later."""
@@ -139,6 +148,10 @@ class HttpServer:
         """Send this, whatever it is, and hang up."""
         self._script = lambda _good: iter([data])
 
+    def break_off(self) -> None:
+        """Misbehave as was told, but end each connection so that the client is told of a break and not of an end."""
+        self._breaks_off = True
+
     def huge(self, megabytes: int) -> None:
         """Send a body of so many megabytes, rightly announced."""
 
@@ -159,12 +172,37 @@ class HttpServer:
 
         self._script = script
 
+    def in_chunks(self, body: bytes, size: int, *, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        """Send this body chunked, in pieces of so many bytes, each in a segment of its own if the system lets it."""
+
+        def script(_good: bytes) -> Iterator[bytes]:
+            yield Reply(b"", 200, (*headers, ("Transfer-Encoding", "chunked"))).on_the_wire()
+            for start in range(0, len(body), size):
+                piece = body[start : start + size]
+                yield f"{len(piece):x}\r\n".encode() + piece + b"\r\n"
+            yield b"0\r\n\r\n"
+
+        self._script = script
+
     def gzip_bomb(self, megabytes: int = 64, *, layers: int = 1) -> None:
         """Send a small body that unpacks to so many megabytes, packed in so many layers."""
         body = bytes(megabytes * _MEGABYTE)
         for _ in range(layers):
             body = gzip.compress(body, compresslevel=6)
         self.fail_with(200, headers=(("Content-Encoding", ", ".join(["gzip"] * layers)),), body=body)
+
+    def hang_up(self) -> None:
+        """Hang up on whoever is connected now."""
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            _hang_up(connection)
+
+    def is_deserted(self, within_s: float = 10.0) -> bool:
+        """Whether nobody is connected any more, or will not be in so many seconds."""
+        for thread in list(self._threads):
+            thread.join(within_s)
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _accept(self) -> None:
         while not self._stopping.is_set():
@@ -187,15 +225,17 @@ class HttpServer:
                     self._connections.add(stream)
             while (request := _received(stream)) is not None and self._serve_one(stream, request):
                 pass
-        _hang_up(stream)
-        _hang_up(connection)
+        hang_up = _break_off if self._breaks_off else _hang_up
+        hang_up(stream)
+        hang_up(connection)
         with self._lock:
             self._connections -= {connection, stream}
 
     def _serve_one(self, stream: socket.socket, request: Received) -> bool:
         """Answer one request. Whether the connection stays open."""
         self.requests.append(request)
-        good = (self._instead or self._answer(request)).on_the_wire()
+        reply = self._instead or self._answer(request)
+        good = replace(reply, headers=(*reply.headers, *self._besides)).on_the_wire()
         script = self._script
         for piece in iter([good]) if script is None else script(good):
             stream.sendall(piece)
@@ -229,6 +269,13 @@ def _hang_up(connection: socket.socket) -> None:
     """Close it, waking whoever waits on it."""
     with suppress(OSError):  # it may be closed, or never have been connected.
         connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
+
+
+def _break_off(connection: socket.socket) -> None:
+    """Close it without a farewell."""
+    with suppress(OSError):  # it may be closed already.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
 

@@ -369,6 +369,17 @@ def test_what_stands_under_a_telling_name_is_found(strange: Redactor, name: str)
     assert form == f"{urlencode({name: ''})}{MASK}{behind}"
 
 
+@pytest.mark.parametrize("length", [8, 63, 64, 65, 200])
+def test_a_header_that_comes_again_is_redacted_again(length: int) -> None:
+    """What is remembered of short ones is what is left of them, and each redactor's own."""
+    secret = "a-configured-secret"[: length - 1]
+    said = (("X-Told", f"{secret} ".ljust(length, "x")),)
+    left = (("X-Told", f"{MASK} {'x' * (length - len(secret) - 1)}"),)
+    knowing, ignorant = Redactor([secret]), Redactor([])
+
+    assert [knowing.pairs(said), ignorant.pairs(said), knowing.pairs(said)] == [left, said, left]
+
+
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_a_hangul_name_is_known_in_both_its_forms(form: str) -> None:
     """A name that macOS took apart into letters is the same name."""

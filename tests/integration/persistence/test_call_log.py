@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from datetime import timedelta
+from inspect import signature
 
 import pytest
 from hypothesis import HealthCheck as HypothesisCheck
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from core.errors import DatabaseUnreachable
 from core.model.answer import Source
 from core.model.call_record import Attempt, CallRecord, Exchange, record_id
 from core.model.call_row import CallMeasureRow, CallRow
+from core.model.calling import CallClass, Safety
+from core.model.decision import AdmissionSight, CacheSight, Decision, Turn, Why
 from core.model.health import CircuitState
 from core.model.overview import MinuteCount
 from core.model.verdict import Verdict
@@ -23,7 +27,7 @@ from core.persistence.call_log import CallLog
 from core.persistence.database import Database
 from core.persistence.tables import integration_call_bodies, integration_call_logs, metadata
 from core.persistence.text import storable
-from tests.builders import call_record, exchange, failed_call
+from tests.builders import attempt, call_record, decision, exchange, failed_call
 from tests.fakes import NOON
 
 _SECOND = timedelta(seconds=1)
@@ -52,9 +56,37 @@ _attempts = st.lists(
         status=st.none() | st.integers(100, 599),
         detail=_texts,
         retry_after=st.none() | _amounts,
+        may_have_arrived=st.booleans(),
+        pause_s=_amounts,
     ),
     max_size=4,
 ).map(tuple)
+_decisions = st.builds(
+    Decision,
+    call_class=st.sampled_from(CallClass),
+    safety=st.sampled_from(Safety),
+    deadline_ms=_amounts,
+    policy=_texts,
+    why=st.sampled_from(Why),
+    cache=st.sampled_from(CacheSight),
+    cache_age_ms=st.none() | _amounts,
+    admissions=st.lists(
+        st.builds(
+            AdmissionSight,
+            provider=_texts,
+            at_ms=_amounts,
+            turn=st.sampled_from(Turn),
+            circuit=st.none() | st.sampled_from(CircuitState),
+            failures=st.none() | st.integers(0, 100),
+            minute_left=st.none() | st.integers(0, 10_000),
+            hour_left=st.none() | st.integers(0, 10_000),
+            wait_ms=_amounts,
+            retry_after_ms=st.none() | _amounts,
+            reason=st.none() | _texts,
+        ),
+        max_size=3,
+    ).map(tuple),
+)
 _records = st.builds(
     CallRecord,
     id=st.integers(0, 2**63 - 1),
@@ -77,6 +109,8 @@ _records = st.builds(
     limiter_wait_ms=_amounts,
     is_rate_limited=st.booleans(),
     is_mock=st.booleans(),
+    idempotency_key=st.none() | _texts,
+    decision=st.none() | _decisions,
 )
 
 
@@ -93,7 +127,15 @@ def _series(count: int) -> list[CallRecord]:
 
 def test_a_call_comes_back_as_it_was_recorded(database: Database) -> None:
     log = CallLog(database)
-    record = failed_call(user_id="u-1", limiter_wait_ms=3.5, is_rate_limited=True, circuit_opened=True)
+    record = failed_call(
+        user_id="u-1",
+        limiter_wait_ms=3.5,
+        is_rate_limited=True,
+        circuit_opened=True,
+        attempts=(attempt(), attempt()._replace(number=2, may_have_arrived=False, retry_after=2.5)),
+        idempotency_key="key-1",
+        decision=decision(),
+    )
 
     log.append([record])
 
@@ -120,16 +162,62 @@ def test_a_call_comes_back_as_it_was_recorded(database: Database) -> None:
         error_message=record.error_message,
         user_id="u-1",
         trace_id=record.trace_id,
-        retry_count=0,
+        retry_count=1,
         circuit_breaker_state=CircuitState.CLOSED,
         circuit_opened=True,
         is_rate_limited=True,
         limiter_wait_ms=3.5,
+        idempotency_key="key-1",
     )
     assert said.request_headers == record.exchange.request_headers
     assert said.response_headers == record.exchange.response_headers
     assert said.response_body == record.exchange.response_body
     assert said.attempts == record.attempts
+    assert said.decision == record.decision
+    assert log.decision_of(record.id) == record.decision
+
+
+def test_what_was_decided_comes_back_as_what_it_is_and_not_as_words(database: Database) -> None:
+    """Words of an enumeration are members of it again, at every depth."""
+    log = CallLog(database)
+    record = call_record(decision=decision())
+    log.append([record])
+
+    found = log.decision_of(record.id)
+
+    assert found is not None
+    assert [type(word) for word in (found.call_class, found.safety, found.why, found.cache)] == [
+        CallClass,
+        Safety,
+        Why,
+        CacheSight,
+    ]
+    assert type(found.admissions) is tuple
+    assert [(type(seen.turn), type(seen.circuit)) for seen in found.admissions] == [(Turn, CircuitState)] * 2
+
+
+def test_no_field_of_an_attempt_or_a_decision_is_forgotten(sqlite_database: Database) -> None:
+    """What is added to the record later is stored from then on, or this fails."""
+    log = CallLog(sqlite_database)
+    record = call_record(decision=decision())
+    log.append([record])
+
+    with sqlite_database.reading() as connection:
+        [row] = connection.execute(integration_call_bodies.select()).mappings()
+
+    assert list(row["attempts"][0]) == list(signature(Attempt).parameters)
+    assert list(row["decision"]) == list(signature(Decision).parameters)
+    assert list(row["decision"]["admissions"][0]) == list(signature(AdmissionSight).parameters)
+
+
+def test_a_decision_that_was_never_kept_is_none(database: Database) -> None:
+    """Neither that of a call without one, nor that of a call that nobody made."""
+    log = CallLog(database)
+    record = call_record()
+    log.append([record])
+
+    assert log.decision_of(record.id) is None
+    assert log.decision_of(record.id + 1) is None
 
 
 @pytest.mark.fault("LW-04")
@@ -154,6 +242,20 @@ def test_whatever_a_record_holds_both_databases_keep_the_same_of_it(
     for record, said in zip(records, kept[0][1], strict=True):
         assert said is not None
         assert said.response_body == storable(record.exchange.response_body if record.exchange else None)
+        assert said.attempts == tuple(
+            attempt._replace(provider=storable(attempt.provider), detail=storable(attempt.detail))
+            for attempt in record.attempts
+        )
+        assert (said.decision is None) == (record.decision is None)
+        if said.decision and record.decision:
+            assert said.decision == replace(
+                record.decision,
+                policy=storable(record.decision.policy),
+                admissions=tuple(
+                    replace(seen, provider=storable(seen.provider), reason=storable(seen.reason))
+                    for seen in record.decision.admissions
+                ),
+            )
 
 
 @pytest.mark.property(23)
@@ -218,7 +320,7 @@ def test_appending_nothing_writes_nothing(database: Database) -> None:
     assert CallLog(database).latest() == []
 
 
-@pytest.mark.parametrize("count", [1, 1_424, 1_425, 3_000])
+@pytest.mark.parametrize("count", [1, 1_365, 1_366, 3_000])
 def test_a_batch_of_any_size_is_kept_whole(database: Database, count: int) -> None:
     """Also beyond what one statement may carry: 32,766 parameters."""
     log = CallLog(database)
@@ -387,6 +489,70 @@ def test_the_calls_of_one_trace_are_found_by_it(database: Database) -> None:
     log.append([first, replace(second, trace_id="f" * 32)])
 
     assert _ids(log.by_trace(first.trace_id)) == [first.id]
+
+
+def test_a_trace_is_all_that_is_kept_of_its_calls_oldest_first(database: Database) -> None:
+    """Rows, what was said, attempts and decisions; of a call whose bodies are gone, its row."""
+    log = CallLog(database)
+    first, other, second, third = _series(4)
+    records = [replace(first, decision=decision()), replace(other, trace_id="f" * 32), second, third]
+    log.append(records[::-1])
+    with database.writing() as connection:
+        connection.execute(integration_call_bodies.delete().where(integration_call_bodies.c.id == second.id))
+
+    traced = log.trace(first.trace_id)
+
+    assert [call.row for call in traced] == log.by_trace(first.trace_id)
+    assert [call.bodies for call in traced] == [log.bodies(first.id), None, log.bodies(third.id)]
+    assert traced[0].bodies is not None
+    assert (traced[0].bodies.decision, traced[0].bodies.attempts) == (decision(), first.attempts)
+    assert log.trace("0" * 32) == []
+
+
+def test_a_trace_costs_two_queries_however_many_calls_it_has(database: Database) -> None:
+    log = CallLog(database)
+    records = _series(300)
+    log.append(records)
+
+    with _statements(database) as sent:
+        traced = log.trace(records[0].trace_id)
+
+    assert _ids([call.row for call in traced]) == _ids(records)
+    assert all(call.bodies for call in traced)
+    assert len(sent) == 2
+
+
+@contextmanager
+def _statements(database: Database) -> Iterator[list[str]]:
+    """What is sent to the database meanwhile, without the beginnings of transactions."""
+    sent: list[str] = []
+
+    def note(*told: object) -> None:
+        if not str(told[2]).startswith("BEGIN"):
+            sent.append(str(told[2]))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(database.engine, "before_cursor_execute", note)
+
+
+def test_pages_of_a_trace_join_without_gap_or_overlap(database: Database) -> None:
+    """A job may make thousands of calls under one trace; what was said in all of them need not fit into memory."""
+    log = CallLog(database)
+    records = _series(25)
+    log.append(records)
+
+    seen: list[int] = []
+    after: int | None = None
+    while page := log.trace(records[0].trace_id, after_id=after, limit=10):
+        assert len(page) <= 10
+        assert all(call.bodies and call.bodies.id == call.row.id for call in page)
+        seen += [call.row.id for call in page]
+        after = page[-1].row.id
+
+    assert seen == _ids(records)
 
 
 def test_bodies_that_were_never_kept_are_none(database: Database) -> None:

@@ -7,14 +7,20 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
+from enum import StrEnum
 from pathlib import Path
 
+import orjson
 import pytest
+from pydantic_core import PydanticUndefined
 from sqlalchemy import Connection, DefaultClause, inspect, text
 
 from core.config.integration import IntegrationConfig
 from core.errors import DatabaseAhead, DatabaseBehind
+from core.model.call_record import Attempt
+from core.model.verdict import Verdict
 from core.persistence import schema
+from core.persistence.call_log import CallLog
 from core.persistence.database import Database
 from core.persistence.tables import (
     integration_call_bodies,
@@ -26,6 +32,13 @@ from core.settings import environment_for_child
 
 _PARTITIONED = (integration_call_logs.name, integration_call_bodies.name)
 _REPOSITORY = Path(__file__).parents[3]
+
+
+def _earlier_revisions() -> list[str]:
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(schema.alembic_config())
+    return [script.revision for script in scripts.walk_revisions() if script.revision != schema.HEAD]
 
 
 def _tables(database: Database) -> set[str]:
@@ -105,6 +118,104 @@ def test_up_down_and_up_again_ends_at_the_models(blank_database: Database) -> No
 
     with blank_database.reading() as connection:
         assert _differences(connection) == []
+
+
+@pytest.mark.parametrize("revision", _earlier_revisions())
+def test_down_to_any_earlier_revision_and_up_again_ends_at_the_models(
+    blank_database: Database, revision: str
+) -> None:
+    schema.upgrade(blank_database)
+    schema.downgrade(blank_database, revision)
+    assert schema.current(blank_database) == revision
+    with blank_database.reading() as connection:
+        assert _differences(connection) != []
+
+    schema.upgrade(blank_database)
+
+    with blank_database.reading() as connection:
+        assert _differences(connection) == []
+
+
+def test_calls_of_before_decisions_were_kept_can_be_read_after_the_upgrade(blank_database: Database) -> None:
+    """What was on record stays on record; what nobody noted then is said to be unknown, or taken for the worst."""
+    schema.upgrade(blank_database, "0001")
+    with blank_database.writing() as connection:
+        connection.execute(_OLD_CALL, _OLD_FIELDS)
+        connection.execute(_OLD_BODIES, {"id": 7, "attempts": orjson.dumps([_OLD_ATTEMPT]).decode()})
+
+    schema.upgrade(blank_database)
+
+    log = CallLog(blank_database)
+    [traced] = log.trace("f" * 32)
+    assert (traced.row.id, traced.row.duration_ms, traced.row.idempotency_key) == (7, 42.5, None)
+    assert traced.bodies is not None
+    assert traced.bodies.attempts == (
+        Attempt("juso", 1, 0.5, 41.0, Verdict.TIMED_OUT, may_have_arrived=True),
+    )
+    assert traced.bodies.decision is None
+    assert log.decision_of(7) is None
+
+
+_OLD_FIELDS = {
+    "id": 7,
+    "created_at": "2026-03-02 12:00:00.000000+00:00",
+    "integration_name": "address",
+    "integration_type": "api",
+    "operation": "search",
+    "duration_ms": 42.5,
+    "is_success": False,
+    "is_from_cache": False,
+    "is_mock": False,
+    "trace_id": "f" * 32,
+    "retry_count": 0,
+    "circuit_breaker_state": "closed",
+    "circuit_opened": False,
+    "is_rate_limited": False,
+    "limiter_wait_ms": 0.0,
+}
+_OLD_CALL = text(
+    f"INSERT INTO integration_call_logs ({', '.join(_OLD_FIELDS)}) "
+    f"VALUES ({', '.join(f':{name}' for name in _OLD_FIELDS)})"
+)
+_OLD_BODIES = text("INSERT INTO integration_call_bodies (id, attempts) VALUES (:id, :attempts)")
+_OLD_ATTEMPT = {
+    "provider": "juso",
+    "number": 1,
+    "started_ms": 0.5,
+    "duration_ms": 41.0,
+    "verdict": "timed_out",
+    "status": None,
+    "detail": "",
+    "retry_after": None,
+}
+
+
+def test_what_is_new_in_the_configuration_of_an_old_database_has_its_default(
+    blank_database: Database,
+) -> None:
+    """A row that was written before says of each new policy what the code says without any row."""
+    schema.upgrade(blank_database, "0001")
+    with blank_database.writing() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO integration_configs (id, integration_name, integration_type, created_at, updated_at) "
+                "VALUES ('00000000000070008000000000000001', 'address', 'api', :at, :at)"
+            ),
+            {"at": "2026-03-02 12:00:00.000000+00:00"},
+        )
+
+    schema.upgrade(blank_database)
+
+    with blank_database.reading() as connection:
+        [row] = connection.execute(integration_configs.select()).mappings()
+    fields = IntegrationConfig.model_fields
+    assert {
+        name: row[name] for name in row if name in fields and fields[name].default is not PydanticUndefined
+    } == {
+        name: field.default
+        for name, field in fields.items()
+        if field.default is not PydanticUndefined and name != "providers"
+    }
 
 
 def test_upgrading_twice_changes_nothing(blank_database: Database) -> None:
@@ -191,11 +302,11 @@ schema.upgrade(Database.at(sys.argv[1]))
 
 
 @pytest.mark.fault("G22")
-@pytest.mark.parametrize("statements", range(1, 40, 4))
+@pytest.mark.parametrize("statements", range(1, 61, 4))
 def test_a_process_that_dies_while_migrating_leaves_nothing_behind(
     blank_database: Database, statements: int
 ) -> None:
-    """Whichever statement it dies after, the database is as before, and the next process migrates it."""
+    """Whichever statement of whichever revision it dies after, all is as before, and the next process migrates it."""
     url = blank_database.engine.url.render_as_string(hide_password=False)
 
     assert _exit_code(_DIE_WHILE_MIGRATING, url, str(statements)) == -9
@@ -203,6 +314,27 @@ def test_a_process_that_dies_while_migrating_leaves_nothing_behind(
     assert _tables(blank_database) == set()
     schema.upgrade(blank_database)
     schema.require(blank_database)
+
+
+@pytest.mark.fault("G22")
+@pytest.mark.parametrize("statements", [1, 2, 3, 9, 17, 18])
+def test_a_process_that_dies_in_the_middle_of_a_later_revision_leaves_the_earlier_one(
+    blank_database: Database, statements: int
+) -> None:
+    """What was on record is there still, at the revision of before."""
+    schema.upgrade(blank_database, "0001")
+    with blank_database.writing() as connection:
+        connection.execute(_OLD_CALL, _OLD_FIELDS)
+    url = blank_database.engine.url.render_as_string(hide_password=False)
+
+    assert _exit_code(_DIE_WHILE_MIGRATING, url, str(statements)) == -9
+
+    assert schema.current(blank_database) == "0001"
+    with blank_database.reading() as connection:
+        [row] = connection.execute(text("SELECT * FROM integration_call_logs")).mappings()
+    assert (row["id"], "idempotency_key" in row) == (7, False)
+    schema.upgrade(blank_database)
+    assert [call.id for call in CallLog(blank_database).by_trace("f" * 32)] == [7]
 
 
 _DIE_WHILE_MIGRATING = """
@@ -215,7 +347,7 @@ left = int(sys.argv[2])
 
 def count(connection, cursor, statement, *rest):
     global left
-    if statement.lstrip().startswith(("CREATE", "INSERT", "UPDATE")):
+    if statement.lstrip().startswith(("ALTER", "CREATE", "INSERT", "UPDATE")):
         left -= 1
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -253,3 +385,6 @@ def test_every_policy_of_an_integration_has_its_column_and_its_default() -> None
         if isinstance(field.default, int | float) and not isinstance(field.default, bool):
             assert isinstance(default, DefaultClause)
             assert float(str(default.arg)) == field.default
+        if isinstance(field.default, StrEnum):
+            assert isinstance(default, DefaultClause)
+            assert str(default.arg) == f"'{field.default}'"

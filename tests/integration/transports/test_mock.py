@@ -1,8 +1,13 @@
-"""The way out that leads nowhere: delays are kept, errors come at their rate, and spells are the same for all."""
+"""The way out that leads nowhere: delays are kept, errors come at their rate, and spells are the same for all.
+
+What a caller meets is the same whether it blocks or is on an event loop.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,23 +25,41 @@ WELL = ApiResponse(200, (), b"well")
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 -- the zone comes beside them.
 
 
+Ask = Callable[[MockTransport, float], ApiResponse]
+
+
+def ask_blocking(transport: MockTransport, timeout_s: float) -> ApiResponse:
+    """As a caller that blocks."""
+    return transport.send(REQUEST, timeout_s)
+
+
+def ask_on_a_loop(transport: MockTransport, timeout_s: float) -> ApiResponse:
+    """As a caller on an event loop."""
+    return asyncio.run(transport.asend(REQUEST, timeout_s))
+
+
+both_ways = pytest.mark.parametrize("ask", [ask_blocking, ask_on_a_loop], ids=["send", "asend"])
+
+
 def mock(weather: Weather, clock: FakeClock) -> MockTransport:
     """A mock that always imitates the same answer."""
     return MockTransport(lambda _request: WELL, weather, clock, FakeChance())
 
 
-def test_in_fair_weather_the_answer_is_the_imitation_at_once(clock: FakeClock) -> None:
-    assert mock(FairWeather(), clock).send(REQUEST, 5) is WELL
+@both_ways
+def test_in_fair_weather_the_answer_is_the_imitation_at_once(clock: FakeClock, ask: Ask) -> None:
+    assert ask(mock(FairWeather(), clock), 5) is WELL
     assert clock.monotonic() == FakeClock().monotonic()
 
 
 @pytest.mark.property(45)
+@both_ways
 @given(delay=st.floats(0, 100), timeout=st.floats(0.001, 100))
-def test_a_simulated_delay_is_kept_and_ends_at_the_timeout(delay: float, timeout: float) -> None:
+def test_a_simulated_delay_is_kept_and_ends_at_the_timeout(ask: Ask, delay: float, timeout: float) -> None:
     clock = FakeClock()
     begun = clock.monotonic()
     try:
-        answer: object = mock(FixedWeather(delay_seconds=delay), clock).send(REQUEST, timeout)
+        answer: object = ask(mock(FixedWeather(delay_seconds=delay), clock), timeout)
     except TransportFault as met:
         answer = met.verdict
     assert answer is (WELL if delay < timeout else Verdict.TIMED_OUT)
@@ -54,7 +77,8 @@ def test_simulated_errors_come_at_the_configured_rate(rate: float, seed: int) ->
     assert all(isinstance(trouble, ApiResponse) and trouble.status == 503 for trouble in failures)
 
 
-def test_a_fault_in_the_weather_is_raised(clock: FakeClock) -> None:
+@both_ways
+def test_a_fault_in_the_weather_is_raised(clock: FakeClock, ask: Ask) -> None:
     fault = TransportFault(Verdict.DISCONNECTED, "cut", may_have_arrived=True)
 
     class Storm:
@@ -62,7 +86,7 @@ def test_a_fault_in_the_weather_is_raised(clock: FakeClock) -> None:
             return Conditions(0.1, fault)
 
     with pytest.raises(TransportFault) as raised:
-        mock(Storm(), clock).send(REQUEST, 5)
+        ask(mock(Storm(), clock), 5)
     assert raised.value is fault
 
 
@@ -76,11 +100,27 @@ def test_juso_is_ill_for_100_seconds_of_every_six_minutes(moment: datetime) -> N
     assert not any(DemoWeather("kakao").is_ill(second) for second in ill)
 
 
-def test_in_a_spell_the_answer_is_out_of_service(clock: FakeClock) -> None:
+@both_ways
+def test_in_a_spell_the_answer_is_out_of_service(clock: FakeClock, ask: Ask) -> None:
     while not DemoWeather("juso").is_ill(clock.now()):
         clock.advance(10)
-    assert mock(DemoWeather("juso"), clock).send(REQUEST, 5).status == 503
-    assert mock(DemoWeather("kakao"), clock).send(REQUEST, 5) is WELL
+    assert ask(mock(DemoWeather("juso"), clock), 5).status == 503
+    assert ask(mock(DemoWeather("kakao"), clock), 5) is WELL
+
+
+def test_while_one_waits_on_a_loop_the_others_go_on(clock: FakeClock) -> None:
+    async def ask_twice() -> list[str]:
+        order: list[str] = []
+
+        async def ask(name: str, seconds: float) -> None:
+            order.append(f"{name} asks")
+            await mock(FixedWeather(delay_seconds=seconds), clock).asend(REQUEST, 5)
+            order.append(f"{name} is answered")
+
+        await asyncio.gather(ask("one", 1.0), ask("two", 1.0))
+        return order
+
+    assert asyncio.run(ask_twice()) == ["one asks", "two asks", "one is answered", "two is answered"]
 
 
 @given(moment=MOMENTS, drawn=st.floats(0, 1, exclude_max=True))

@@ -205,7 +205,8 @@ def test_a_page_of_maintenance_is_malformed(juso: Line, juso_simulator: JusoSimu
 @pytest.mark.fault("CP-08")
 def test_a_throttled_answer_carries_the_time_to_wait(juso: Line, juso_simulator: JusoSimulator) -> None:
     juso_simulator.fail_with(429, headers=(("Retry-After", "7"),))
-    assert juso.ask(keyword="테헤란로")[0] == Judgement(Verdict.THROTTLED, "HTTP 429", 7)
+    throttled = Judgement(Verdict.THROTTLED, "HTTP 429", retry_after=7, pause_s=7, nothing_accepted=True)
+    assert juso.ask(keyword="테헤란로")[0] == throttled
     juso_simulator.fail_with(503)
     assert juso.ask(keyword="테헤란로")[0] == Judgement(Verdict.UNAVAILABLE, "HTTP 503")
     juso_simulator.recover()
@@ -256,7 +257,9 @@ def test_a_key_that_kakao_does_not_know_is_refused(
     kakao_simulator: KakaoSimulator, transport: HttpTransport
 ) -> None:
     judgement, _ = Line(kakao_at(kakao_simulator.url, "wrong"), transport).ask(keyword="테헤란로")
-    assert judgement == Judgement(Verdict.CREDENTIALS_REFUSED, "AccessDeniedError wrong appKey(null) format")
+    assert judgement == Judgement(
+        Verdict.CREDENTIALS_REFUSED, "AccessDeniedError wrong appKey(null) format", nothing_accepted=True
+    )
 
 
 def test_a_used_up_quota_of_kakao_is_throttling(kakao: Line, kakao_simulator: KakaoSimulator) -> None:
@@ -264,6 +267,15 @@ def test_a_used_up_quota_of_kakao_is_throttling(kakao: Line, kakao_simulator: Ka
     told = [kakao.ask(keyword="테헤란로 152")[0] for _ in range(2)]
     assert [judgement.verdict for judgement in told] == [Verdict.OK, Verdict.THROTTLED]
     assert told[1].detail == "RequestThrottled API limit has been exceeded."
+
+
+def test_a_good_answer_tells_that_the_limit_is_used_up(
+    juso: Line, juso_simulator: JusoSimulator, kakao: Line, kakao_simulator: KakaoSimulator
+) -> None:
+    for line, simulator in ((juso, juso_simulator), (kakao, kakao_simulator)):
+        simulator.add_headers(("RateLimit", '"permin";r=0;t=23'))
+        judgement, _ = line.ask(keyword="테헤란로")
+        assert judgement == Judgement(Verdict.OK, pause_s=23)
 
 
 def test_a_missing_keyword_is_refused_by_kakao(kakao: Line) -> None:

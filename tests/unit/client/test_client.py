@@ -27,6 +27,7 @@ from core.policies.admission import AdmissionPolicy, Granted, Settlement
 from core.policies.circuit_breaker import BreakerPolicy
 from core.policies.rate_limit import LimitPolicy
 from core.policies.retry import RetryPolicy
+from core.state.base import Ended
 from core.transports.base import TransportFault
 from tests.fakes import FakeClock
 from tests.scripted import POLICY, Bench, Outcome, WordProvider, answer, cut_off, outage, repeated
@@ -178,7 +179,7 @@ def test_a_provider_that_asks_for_a_pause_is_left_alone_by_everybody(bench: Benc
 
 
 def test_a_call_beyond_the_limit_waits_for_its_turn(bench: Bench) -> None:
-    limits = LimitPolicy(per_minute=10, per_hour=1000, max_wait_us=10_000_000)
+    limits = LimitPolicy(per_minute=10, per_hour=1000, max_wait_us=10_000_000, reserved_percent=0)
     bench.policy = replace(POLICY, admission=AdmissionPolicy(limits=limits))
     bench.providers(alpha=[answer("ok:hi")])
 
@@ -226,7 +227,7 @@ def test_every_end_leaves_one_record_with_its_reason(bench: Bench) -> None:
             bench.call(word)
     refusal = IntegrationDisabled(integration="words", operation="look_up")
     with pytest.raises(IntegrationDisabled):
-        bench.client.call(replace(bench.wanted("six"), refusal=refusal))
+        bench.client.call(bench.wanted("six")._replace(refusal=refusal))
 
     assert [(record.source, record.error_type) for record in bench.records] == [
         (Source.LIVE, None),
@@ -330,7 +331,7 @@ def test_a_hanging_provider_leaves_its_stand_in_the_time_to_answer(bench: Bench)
 def test_a_deadline_of_our_own_is_not_held_against_the_provider(bench: Bench) -> None:
     """What the queue before it has eaten of the deadline, an attempt is too short to judge by."""
     breaker = BreakerPolicy(failure_threshold=1)
-    limits = LimitPolicy(per_minute=10, per_hour=1000, max_wait_us=10_000_000)
+    limits = LimitPolicy(per_minute=10, per_hour=1000, max_wait_us=10_000_000, reserved_percent=0)
     bench.policy = replace(POLICY, deadline_s=6.1, admission=AdmissionPolicy(breaker=breaker, limits=limits))
     timed_out = TransportFault(Verdict.TIMED_OUT, "no answer in time", may_have_arrived=True)
     bench.providers(alpha=[answer("ok:hi"), timed_out])
@@ -364,9 +365,8 @@ def test_a_probe_that_is_never_sent_is_given_back(
         if moment == "making the request":
             patch.setattr(WordProvider, "request", _interrupt)
         else:
-            bench.state.settle(
-                "words.alpha", AdmissionPolicy(), Granted(99), Settlement.NOTHING, pause_us=3_000_000
-            )
+            ended = Ended(Granted(99), Settlement.NOTHING, pause_us=3_000_000)
+            bench.state.settle("words.alpha", AdmissionPolicy(), ended)
         if moment == "waiting for its turn":
             patch.setattr(bench.clock, "sleep", _interrupt)
         if moment == "running out of time":
@@ -378,7 +378,7 @@ def test_a_probe_that_is_never_sent_is_given_back(
     assert bench.call("three").value == "hi"
 
 
-def _interrupt(*_: object) -> None:
+def _interrupt(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 

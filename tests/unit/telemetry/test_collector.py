@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -10,49 +9,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.model.answer import Source
-from core.model.call_record import CallRecord
+from core.model.call_record import CallRecord, EndedCall
 from core.telemetry.collector import MetricsCollector
+from core.telemetry.lines import tell
 from core.telemetry.recorder import Recorder
-from tests.builders import call_record, failed_call
+from tests.builders import Ended, call_record
 from tests.call_rows import OF_OUR_OWN, CallPages, Windows, records, row
 from tests.fakes import NOON, FakeClock
+from tests.log_lines import integration_lines
 
 LATER = timedelta(minutes=5)
 
 
 class Shelf:
-    """Keeps the records that are put."""
+    """Keeps the calls that are put."""
 
     def __init__(self) -> None:
-        self.records: list[CallRecord] = []
+        self.ended: list[EndedCall] = []
 
-    def put(self, record: CallRecord) -> None:
-        self.records.append(record)
-
-    def append(self, records: Sequence[CallRecord]) -> None:
-        self.records += records
-
-
-class Lines(logging.Handler):
-    """Keeps the log records of all integrations while it is entered."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[logging.LogRecord] = []
-        self._logger = logging.getLogger("bongsu.integration")
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.found.append(record)
-
-    def __enter__(self) -> list[logging.LogRecord]:
-        self._logger.addHandler(self)
-        self._logger.setLevel(logging.INFO)
-        return self.found
-
-    def __exit__(self, *_: object) -> None:
-        self._logger.removeHandler(self)
-        self._logger.setLevel(logging.NOTSET)
+    def put(self, ended: EndedCall) -> None:
+        self.ended.append(ended)
 
 
 def collector(
@@ -65,43 +41,26 @@ def collector(
     return made, shelf
 
 
-def told(record: CallRecord) -> list[tuple[str, str]]:
-    """Level and event of each line about a call."""
-    with Lines() as lines:
-        collector()[0].record(record)
-    return [(line.levelname, line.getMessage()) for line in lines]
+class Untouchable:
+    """A call that must not be looked at yet."""
+
+    @property
+    def held_bytes(self) -> int:
+        raise AssertionError("It was measured.")
+
+    def record(self) -> CallRecord:
+        raise AssertionError("A record was made.")
 
 
-@pytest.mark.parametrize(
-    ("record", "line"),
-    [
-        (call_record(), ("INFO", "call.answered")),
-        (call_record(source=Source.CACHE, exchange=None), ("INFO", "call.cached")),
-        (call_record(source=Source.MOCK, is_mock=True), ("INFO", "call.answered")),
-        (
-            call_record(source=Source.STALE, is_success=False, error_type="CircuitOpen"),
-            ("WARNING", "call.stood_in_for"),
-        ),
-        (call_record(source=None, error_type="NotFound"), ("INFO", "call.callers_mistake")),
-        (failed_call(), ("ERROR", "call.failed")),
-    ],
-)
-def test_each_outcome_is_told_at_its_own_level(record: CallRecord, line: tuple[str, str]) -> None:
-    assert told(record) == [line]
+def test_a_call_is_handed_over_untouched() -> None:
+    """Whoever makes a call waits neither for its record nor for its line; both names hand over alike."""
+    made, shelf = collector()
+    ended = Untouchable()
 
+    made.record(ended)
+    made.record_call_log(ended)
 
-def test_a_line_says_who_was_asked_what_came_of_it_and_whether_it_was_a_mock() -> None:
-    """All that an operator looks for stands in one line, under the call's own trace id."""
-    record = failed_call(is_mock=True)
-
-    with Lines() as lines:
-        collector()[0].record(record)
-
-    fields = vars(lines[0])
-    assert lines[0].name == "bongsu.integration.address"
-    assert (fields["integration"], fields["operation"], fields["provider"]) == ("address", "search", "juso")
-    assert (fields["error_type"], fields["status"], fields["duration_ms"]) == ("AttemptTimedOut", 200, 42.5)
-    assert (fields["trace_id"], fields["is_mock"]) == (record.trace_id, True)
+    assert shelf.ended == [ended, ended]
 
 
 @pytest.mark.property(1)
@@ -109,16 +68,16 @@ def test_a_line_says_who_was_asked_what_came_of_it_and_whether_it_was_a_mock() -
 @given(st.lists(records(), max_size=20))
 def test_each_call_however_it_ends_leaves_one_row_and_one_line(calls: list[CallRecord]) -> None:
     """What is told comes through the recorder once each, with provider, endpoint, duration and outcome."""
-    shelf = Shelf()
-    recorder = Recorder(shelf.append, FakeClock())
+    stored: list[CallRecord] = []
+    recorder = Recorder(stored.extend, FakeClock(), tell=tell)
     told_of = MetricsCollector(recorder, reader=CallPages(), writer=Windows(), clock=FakeClock())
 
-    with Lines() as lines:
+    with integration_lines() as lines:
         for call in calls:
-            told_of.record(call)
-    recorder.close()
+            told_of.record(Ended(call))
+        recorder.close()
 
-    assert shelf.records == calls
+    assert stored == calls
     assert sum(line.getMessage().startswith("call.") for line in lines) == len(calls)
     assert [vars(line)["duration_ms"] for line in lines if line.getMessage().startswith("call.")] == [
         round(call.duration_ms, 1) for call in calls
@@ -132,11 +91,14 @@ def test_each_call_that_the_limiter_touched_is_told_and_counted(calls: list[Call
     windows = Windows()
     touched = [call for call in calls if call.is_rate_limited or call.limiter_wait_ms > 0]
     refused = [call for call in touched if call.error_type == "RateLimited"]
-    made, _ = collector(calls=CallPages([row(call) for call in calls]), windows=windows)
+    recorder = Recorder(_forget, FakeClock(), tell=tell)
+    rows = CallPages([row(call) for call in calls])
+    made = MetricsCollector(recorder, reader=rows, writer=windows, clock=FakeClock())
 
-    with Lines() as lines:
+    with integration_lines() as lines:
         for call in calls:
-            made.record(call)
+            made.record(Ended(call))
+        recorder.close()
     made.aggregate_metrics(NOON, since=NOON - timedelta(hours=1))
     made.aggregate_metrics(NOON + timedelta(hours=1), since=NOON - timedelta(hours=1))
 
@@ -144,6 +106,10 @@ def test_each_call_that_the_limiter_touched_is_told_and_counted(calls: list[Call
     assert events.count("limiter.refused") == len(refused)
     assert events.count("limiter.held_back") == len(touched) - len(refused)
     assert sum(window.rate_limited_calls for window in windows.kept.values()) == len(touched)
+
+
+def _forget(_records: Sequence[CallRecord]) -> None:
+    """A sink that keeps nothing."""
 
 
 @pytest.mark.property(2)
@@ -227,22 +193,6 @@ def test_a_clock_that_is_set_back_skips_no_window() -> None:
         NOON: 1,
         ahead: 2,
     }
-
-
-def test_a_line_below_the_level_is_not_even_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The call is on record all the same."""
-    made, shelf = collector()
-
-    def about(_record: CallRecord) -> dict[str, object]:
-        raise AssertionError("It was made.")
-
-    monkeypatch.setattr("core.telemetry.collector._about", about)
-
-    with Lines():
-        logging.getLogger("bongsu.integration").setLevel(logging.CRITICAL)
-        made.record(failed_call(limiter_wait_ms=5.0))
-
-    assert len(shelf.records) == 1
 
 
 def test_rows_are_read_page_by_page() -> None:
