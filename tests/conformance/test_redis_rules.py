@@ -302,6 +302,7 @@ STEPS = st.lists(
 
 @pytest.mark.property(20)
 @pytest.mark.property(22)
+# Each example has a circuit of its own in the one database, and a store on a real server may take its time.
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(policy=POLICIES, steps=STEPS)
 def test_attempts_that_follow_each_other_come_to_the_same(

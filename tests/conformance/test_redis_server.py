@@ -558,6 +558,7 @@ damaged = st.builds(
 
 
 class TestForeignKeys:
+    # One fixture serves all examples: each example replaces what it reads.
     @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(line=damaged | st.text(max_size=5))
     def test_a_line_that_is_damaged_never_stops_a_call(

@@ -252,7 +252,7 @@ def test_a_store_says_what_the_plain_reference_says(
 
     run_state_machine_as_test(
         machine,
-        # A store on a real server may take its time.
+        # A store on a real server may take its time, and steps that depend on how much of it passed are left out.
         settings=settings(
             max_examples=30,
             stateful_step_count=50,
